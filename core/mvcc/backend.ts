@@ -1,0 +1,57 @@
+/**
+ * The contract of what lies under the MVCC store: ordered buckets of byte strings, written in memory and made durable
+ * by `commit`. Two implementations (memory-backend.ts, server/disk/lmdb-backend.ts), one conformance suite
+ * (test/conformance/backend.ts). Knows nothing of revisions.
+ */
+import type { ByteString } from '../util/bytes.ts';
+
+/** etcd's bucket names, so that a reader of both is at home. */
+export const BUCKETS = [
+  'key',
+  'meta',
+  'lease',
+  'alarm',
+  'cluster',
+  'members',
+  'members_removed',
+  'auth',
+  'authUsers',
+  'authRoles',
+] as const;
+export type Bucket = (typeof BUCKETS)[number];
+
+export interface BackendSize {
+  /** Bytes the store occupies. */
+  total: number;
+  /** Bytes of `total` that hold live pages. */
+  inUse: number;
+}
+
+/** Reads always see every earlier write of this process, committed or not. All calls are synchronous but `commit` and `close`. */
+export interface Backend {
+  /** The returned bytes belong to the caller and stay valid. */
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined;
+  /**
+   * Visits keys in ascending byte order from `from` (inclusive) to `to` (exclusive; `undefined`: to the end), until
+   * `visit` returns false. `visit` must not write to the backend.
+   */
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void;
+  /** `value` must not be changed by the caller afterwards. */
+  put(bucket: Bucket, key: ByteString, value: Uint8Array): void;
+  delete(bucket: Bucket, key: ByteString): void;
+  /** Writes since the last call of `commit`. */
+  readonly pendingWrites: number;
+  /**
+   * Makes all writes so far durable in one atomic step, in the background; later writes belong to a later commit.
+   * Commits are finished in the order of the calls. An error is final: the process must stop (fsync is not retried).
+   */
+  commit(done: (error?: Error) => void): void;
+  size(): BackendSize;
+  /** Waits for commits under way; writes not committed are lost, as after a crash. */
+  close(done: (error?: Error) => void): void;
+}

@@ -1,0 +1,95 @@
+/**
+ * What the rest of core/ may ask of the multi-version store. The store is the only one who assigns revisions.
+ * Semantics: etcd's mvcc (docs: "Data model"); see docs/architecture.md for the differences.
+ */
+import type { ErrorCode } from '../errors.ts';
+import type { ByteString } from '../util/bytes.ts';
+import type { Event, KeyValue } from '../wire/messages.ts';
+
+export interface RangeOptions {
+  /** Most pairs to return; 0 or less: all. */
+  limit?: number;
+  /** Revision to read at; 0 or less: the latest. */
+  revision?: number;
+  /** Only `count` is wanted; `kvs` stays empty. */
+  countOnly?: boolean;
+}
+
+export interface RangeResult {
+  /** In key order. The pairs are immutable and shared. */
+  kvs: KeyValue[];
+  /** Live keys in the whole range at that revision, whatever `limit` says. */
+  count: number;
+  /** The store's current revision at the time of the read (not the one asked for). */
+  revision: number;
+}
+
+/** What is known of a live key from the index alone. */
+export interface KeyMeta {
+  create_revision: number;
+  mod_revision: number;
+  version: number;
+}
+
+/** Called by the store when a key gets or loses a lease; implemented by core/lease. */
+export interface KeyLeases {
+  /** Moves `key` to `lease` (never 0), off any other lease. */
+  attach(lease: bigint, key: ByteString): void;
+  detach(key: ByteString): void;
+}
+
+/** `rangeEnd`: '' one key, '\0' to the end of the key space, else exclusive end. */
+export interface KvReader {
+  /** `Compacted` or `FutureRev` instead of a result when the revision cannot be read. */
+  range(key: ByteString, rangeEnd: ByteString, options?: RangeOptions): RangeResult | ReadRefusal;
+  /** The key's metadata at the latest revision (for a writer: including its own writes), `undefined` when it does not exist. */
+  meta(key: ByteString): KeyMeta | undefined;
+}
+
+export type ReadRefusal = Extract<ErrorCode, 'Compacted' | 'FutureRev'>;
+
+/** One write transaction. Exactly one may be open; every change in it shares one main revision. */
+export interface KvWriter extends KvReader {
+  /** Returns the new pair. `lease` 0n detaches any lease. */
+  put(key: ByteString, value: Uint8Array, lease: bigint): KeyValue;
+  /** Deletes live keys of the range in key order; returns how many. */
+  deleteRange(key: ByteString, rangeEnd: ByteString): number;
+  /** Whether anything was written: then reads with revision 0 see it, and `end` bumps the revision. */
+  readonly changed: boolean;
+  /** Closes the transaction. Returns the store's revision afterwards (unchanged when nothing was written). */
+  end(): number;
+}
+
+/** Events of one main revision, in order of their sub-revisions. `kv` (and the event itself) may carry its encoding. */
+export interface RevisionEvents {
+  revision: number;
+  events: Event[];
+}
+
+export interface KvStore extends KvReader {
+  /** 1 for a fresh store. */
+  readonly revision: number;
+  /** -1 before the first compaction. */
+  readonly compactRevision: number;
+  /** Live keys now. */
+  readonly keyCount: number;
+  write(): KvWriter;
+  /**
+   * Marks everything superseded at `revision` as gone, at once for readers; removal happens in `compactSlice`.
+   * Refusals as etcd's: <= last compact revision -> Compacted, > current -> FutureRev.
+   */
+  compact(revision: number): ReadRefusal | undefined;
+  /** Removes up to `budget` old revisions from backend and index. True when nothing is left to remove. */
+  compactSlice(budget: number): boolean;
+  /**
+   * Events from `fromRevision` (inclusive) to the current revision, oldest first, of at most `revisionsMax` distinct
+   * revisions, keeping only keys for which `wanted` is true. `next` is where to go on (current + 1 when caught up).
+   */
+  events(
+    fromRevision: number,
+    revisionsMax: number,
+    wanted: (key: ByteString) => boolean,
+  ): { batches: RevisionEvents[]; next: number };
+  /** The pair as it was at `revision`, for prev_kv: `undefined` when there was none or it is compacted. */
+  at(key: ByteString, revision: number): KeyValue | undefined;
+}

@@ -1,0 +1,473 @@
+/**
+ * Every message of etcd's v3 API that Roster speaks, as data: names, numbers and types of mvccpb, etcdserverpb and
+ * grpc.health.v1 (API level 3.7). Field names are the proto names. No behaviour here.
+ */
+import {
+  bool,
+  bytes,
+  counter,
+  type Decoded,
+  type EnumType,
+  enumeration,
+  int64,
+  key,
+  type MessageType,
+  message,
+  oneof,
+  repeated,
+  revision,
+  string,
+  sub,
+  uint64,
+} from './schema.ts';
+
+// ---- mvccpb
+
+export const EventType = { name: 'mvccpb.Event.EventType', values: { PUT: 0, DELETE: 1 } } as const satisfies EnumType;
+
+export const KeyValue = message('mvccpb.KeyValue', {
+  key: key(1),
+  create_revision: revision(2),
+  mod_revision: revision(3),
+  version: revision(4),
+  value: bytes(5),
+  lease: int64(6),
+});
+export type KeyValue = Decoded<typeof KeyValue>;
+
+export const Event = message('mvccpb.Event', {
+  type: enumeration(1, EventType),
+  kv: sub(2, () => KeyValue),
+  prev_kv: sub(3, () => KeyValue),
+});
+export type Event = Decoded<typeof Event>;
+
+// ---- etcdserverpb: common
+
+export const ResponseHeader = message('etcdserverpb.ResponseHeader', {
+  cluster_id: uint64(1),
+  member_id: uint64(2),
+  revision: revision(3),
+  raft_term: counter(4),
+});
+export type ResponseHeader = Decoded<typeof ResponseHeader>;
+
+// ---- etcdserverpb: KV
+
+export const SortOrder = {
+  name: 'etcdserverpb.RangeRequest.SortOrder',
+  values: { NONE: 0, ASCEND: 1, DESCEND: 2 },
+} as const satisfies EnumType;
+export const SortTarget = {
+  name: 'etcdserverpb.RangeRequest.SortTarget',
+  values: { KEY: 0, VERSION: 1, CREATE: 2, MOD: 3, VALUE: 4 },
+} as const satisfies EnumType;
+
+export const RangeRequest = message('etcdserverpb.RangeRequest', {
+  key: key(1),
+  range_end: key(2),
+  limit: revision(3),
+  revision: revision(4),
+  sort_order: enumeration(5, SortOrder),
+  sort_target: enumeration(6, SortTarget),
+  serializable: bool(7),
+  keys_only: bool(8),
+  count_only: bool(9),
+  min_mod_revision: revision(10),
+  max_mod_revision: revision(11),
+  min_create_revision: revision(12),
+  max_create_revision: revision(13),
+});
+export type RangeRequest = Decoded<typeof RangeRequest>;
+
+export const RangeResponse = message('etcdserverpb.RangeResponse', {
+  header: sub(1, () => ResponseHeader),
+  kvs: repeated(sub(2, () => KeyValue)),
+  more: bool(3),
+  count: revision(4),
+});
+export type RangeResponse = Decoded<typeof RangeResponse>;
+
+export const PutRequest = message('etcdserverpb.PutRequest', {
+  key: key(1),
+  value: bytes(2),
+  lease: int64(3),
+  prev_kv: bool(4),
+  ignore_value: bool(5),
+  ignore_lease: bool(6),
+});
+export type PutRequest = Decoded<typeof PutRequest>;
+
+export const PutResponse = message('etcdserverpb.PutResponse', {
+  header: sub(1, () => ResponseHeader),
+  prev_kv: sub(2, () => KeyValue),
+});
+export type PutResponse = Decoded<typeof PutResponse>;
+
+export const DeleteRangeRequest = message('etcdserverpb.DeleteRangeRequest', {
+  key: key(1),
+  range_end: key(2),
+  prev_kv: bool(3),
+});
+export type DeleteRangeRequest = Decoded<typeof DeleteRangeRequest>;
+
+export const DeleteRangeResponse = message('etcdserverpb.DeleteRangeResponse', {
+  header: sub(1, () => ResponseHeader),
+  deleted: revision(2),
+  prev_kvs: repeated(sub(3, () => KeyValue)),
+});
+export type DeleteRangeResponse = Decoded<typeof DeleteRangeResponse>;
+
+/** At most one member is set. Declared by hand because the type is recursive. */
+export interface RequestOp {
+  request_range?: RangeRequest | undefined;
+  request_put?: PutRequest | undefined;
+  request_delete_range?: DeleteRangeRequest | undefined;
+  request_txn?: TxnRequest | undefined;
+}
+export const RequestOp: MessageType<RequestOp> = message('etcdserverpb.RequestOp', {
+  request_range: oneof(
+    'request',
+    sub(1, () => RangeRequest),
+  ),
+  request_put: oneof(
+    'request',
+    sub(2, () => PutRequest),
+  ),
+  request_delete_range: oneof(
+    'request',
+    sub(3, () => DeleteRangeRequest),
+  ),
+  request_txn: oneof(
+    'request',
+    sub(4, (): MessageType<TxnRequest> => TxnRequest),
+  ),
+});
+
+/** At most one member is set. */
+export interface ResponseOp {
+  response_range?: RangeResponse | undefined;
+  response_put?: PutResponse | undefined;
+  response_delete_range?: DeleteRangeResponse | undefined;
+  response_txn?: TxnResponse | undefined;
+}
+export const ResponseOp: MessageType<ResponseOp> = message('etcdserverpb.ResponseOp', {
+  response_range: oneof(
+    'response',
+    sub(1, () => RangeResponse),
+  ),
+  response_put: oneof(
+    'response',
+    sub(2, () => PutResponse),
+  ),
+  response_delete_range: oneof(
+    'response',
+    sub(3, () => DeleteRangeResponse),
+  ),
+  response_txn: oneof(
+    'response',
+    sub(4, (): MessageType<TxnResponse> => TxnResponse),
+  ),
+});
+
+export const CompareResult = {
+  name: 'etcdserverpb.Compare.CompareResult',
+  values: { EQUAL: 0, GREATER: 1, LESS: 2, NOT_EQUAL: 3 },
+} as const satisfies EnumType;
+export const CompareTarget = {
+  name: 'etcdserverpb.Compare.CompareTarget',
+  values: { VERSION: 0, CREATE: 1, MOD: 2, VALUE: 3, LEASE: 4 },
+} as const satisfies EnumType;
+
+export const Compare = message('etcdserverpb.Compare', {
+  result: enumeration(1, CompareResult),
+  target: enumeration(2, CompareTarget),
+  key: key(3),
+  version: oneof('target_union', revision(4)),
+  create_revision: oneof('target_union', revision(5)),
+  mod_revision: oneof('target_union', revision(6)),
+  value: oneof('target_union', bytes(7)),
+  lease: oneof('target_union', int64(8)),
+  range_end: key(64),
+});
+export type Compare = Decoded<typeof Compare>;
+
+export interface TxnRequest {
+  compare: Compare[];
+  success: RequestOp[];
+  failure: RequestOp[];
+}
+export const TxnRequest: MessageType<TxnRequest> = message('etcdserverpb.TxnRequest', {
+  compare: repeated(sub(1, () => Compare)),
+  success: repeated(sub(2, () => RequestOp)),
+  failure: repeated(sub(3, () => RequestOp)),
+});
+
+export interface TxnResponse {
+  header?: ResponseHeader | undefined;
+  succeeded: boolean;
+  responses: ResponseOp[];
+}
+export const TxnResponse: MessageType<TxnResponse> = message('etcdserverpb.TxnResponse', {
+  header: sub(1, () => ResponseHeader),
+  succeeded: bool(2),
+  responses: repeated(sub(3, () => ResponseOp)),
+});
+
+export const CompactionRequest = message('etcdserverpb.CompactionRequest', {
+  revision: revision(1),
+  physical: bool(2),
+});
+export type CompactionRequest = Decoded<typeof CompactionRequest>;
+
+export const CompactionResponse = message('etcdserverpb.CompactionResponse', { header: sub(1, () => ResponseHeader) });
+export type CompactionResponse = Decoded<typeof CompactionResponse>;
+
+// ---- etcdserverpb: Watch
+
+export const FilterType = {
+  name: 'etcdserverpb.WatchCreateRequest.FilterType',
+  values: { NOPUT: 0, NODELETE: 1 },
+} as const satisfies EnumType;
+
+export const WatchCreateRequest = message('etcdserverpb.WatchCreateRequest', {
+  key: key(1),
+  range_end: key(2),
+  start_revision: revision(3),
+  progress_notify: bool(4),
+  filters: repeated(enumeration(5, FilterType)),
+  prev_kv: bool(6),
+  watch_id: int64(7),
+  fragment: bool(8),
+});
+export type WatchCreateRequest = Decoded<typeof WatchCreateRequest>;
+
+export const WatchCancelRequest = message('etcdserverpb.WatchCancelRequest', { watch_id: int64(1) });
+export type WatchCancelRequest = Decoded<typeof WatchCancelRequest>;
+
+export const WatchProgressRequest = message('etcdserverpb.WatchProgressRequest', {});
+export type WatchProgressRequest = Decoded<typeof WatchProgressRequest>;
+
+export const WatchRequest = message('etcdserverpb.WatchRequest', {
+  create_request: oneof(
+    'request_union',
+    sub(1, () => WatchCreateRequest),
+  ),
+  cancel_request: oneof(
+    'request_union',
+    sub(2, () => WatchCancelRequest),
+  ),
+  progress_request: oneof(
+    'request_union',
+    sub(3, () => WatchProgressRequest),
+  ),
+});
+export type WatchRequest = Decoded<typeof WatchRequest>;
+
+export const WatchResponse = message('etcdserverpb.WatchResponse', {
+  header: sub(1, () => ResponseHeader),
+  watch_id: int64(2),
+  created: bool(3),
+  canceled: bool(4),
+  compact_revision: revision(5),
+  cancel_reason: string(6),
+  fragment: bool(7),
+  events: repeated(sub(11, () => Event)),
+});
+export type WatchResponse = Decoded<typeof WatchResponse>;
+
+// ---- etcdserverpb: Lease
+
+export const LeaseGrantRequest = message('etcdserverpb.LeaseGrantRequest', { TTL: int64(1), ID: int64(2) });
+export type LeaseGrantRequest = Decoded<typeof LeaseGrantRequest>;
+
+export const LeaseGrantResponse = message('etcdserverpb.LeaseGrantResponse', {
+  header: sub(1, () => ResponseHeader),
+  ID: int64(2),
+  TTL: revision(3),
+  error: string(4),
+});
+export type LeaseGrantResponse = Decoded<typeof LeaseGrantResponse>;
+
+export const LeaseRevokeRequest = message('etcdserverpb.LeaseRevokeRequest', { ID: int64(1) });
+export type LeaseRevokeRequest = Decoded<typeof LeaseRevokeRequest>;
+
+export const LeaseRevokeResponse = message('etcdserverpb.LeaseRevokeResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type LeaseRevokeResponse = Decoded<typeof LeaseRevokeResponse>;
+
+export const LeaseKeepAliveRequest = message('etcdserverpb.LeaseKeepAliveRequest', { ID: int64(1) });
+export type LeaseKeepAliveRequest = Decoded<typeof LeaseKeepAliveRequest>;
+
+export const LeaseKeepAliveResponse = message('etcdserverpb.LeaseKeepAliveResponse', {
+  header: sub(1, () => ResponseHeader),
+  ID: int64(2),
+  TTL: revision(3),
+});
+export type LeaseKeepAliveResponse = Decoded<typeof LeaseKeepAliveResponse>;
+
+export const LeaseTimeToLiveRequest = message('etcdserverpb.LeaseTimeToLiveRequest', { ID: int64(1), keys: bool(2) });
+export type LeaseTimeToLiveRequest = Decoded<typeof LeaseTimeToLiveRequest>;
+
+export const LeaseTimeToLiveResponse = message('etcdserverpb.LeaseTimeToLiveResponse', {
+  header: sub(1, () => ResponseHeader),
+  ID: int64(2),
+  TTL: revision(3),
+  grantedTTL: revision(4),
+  keys: repeated(key(5)),
+});
+export type LeaseTimeToLiveResponse = Decoded<typeof LeaseTimeToLiveResponse>;
+
+export const LeaseLeasesRequest = message('etcdserverpb.LeaseLeasesRequest', {});
+export type LeaseLeasesRequest = Decoded<typeof LeaseLeasesRequest>;
+
+export const LeaseStatus = message('etcdserverpb.LeaseStatus', { ID: int64(1) });
+export type LeaseStatus = Decoded<typeof LeaseStatus>;
+
+export const LeaseLeasesResponse = message('etcdserverpb.LeaseLeasesResponse', {
+  header: sub(1, () => ResponseHeader),
+  leases: repeated(sub(2, () => LeaseStatus)),
+});
+export type LeaseLeasesResponse = Decoded<typeof LeaseLeasesResponse>;
+
+// ---- etcdserverpb: Cluster and Maintenance (the rest of both follows with the RPCs that use it)
+
+export const Member = message('etcdserverpb.Member', {
+  ID: uint64(1),
+  name: string(2),
+  peerURLs: repeated(string(3)),
+  clientURLs: repeated(string(4)),
+  isLearner: bool(5),
+});
+export type Member = Decoded<typeof Member>;
+
+export const MemberListRequest = message('etcdserverpb.MemberListRequest', { linearizable: bool(1) });
+export type MemberListRequest = Decoded<typeof MemberListRequest>;
+
+export const MemberListResponse = message('etcdserverpb.MemberListResponse', {
+  header: sub(1, () => ResponseHeader),
+  members: repeated(sub(2, () => Member)),
+});
+export type MemberListResponse = Decoded<typeof MemberListResponse>;
+
+export const StatusRequest = message('etcdserverpb.StatusRequest', {});
+export type StatusRequest = Decoded<typeof StatusRequest>;
+
+export const DowngradeInfo = message('etcdserverpb.DowngradeInfo', { enabled: bool(1), targetVersion: string(2) });
+export type DowngradeInfo = Decoded<typeof DowngradeInfo>;
+
+export const StatusResponse = message('etcdserverpb.StatusResponse', {
+  header: sub(1, () => ResponseHeader),
+  version: string(2),
+  dbSize: revision(3),
+  leader: uint64(4),
+  raftIndex: counter(5),
+  raftTerm: counter(6),
+  raftAppliedIndex: counter(7),
+  errors: repeated(string(8)),
+  dbSizeInUse: revision(9),
+  isLearner: bool(10),
+  storageVersion: string(11),
+  dbSizeQuota: revision(12),
+  downgradeInfo: sub(13, () => DowngradeInfo),
+});
+export type StatusResponse = Decoded<typeof StatusResponse>;
+
+// `etcdctl endpoint health` asks for the list of alarms after its read.
+export const AlarmType = {
+  name: 'etcdserverpb.AlarmType',
+  values: { NONE: 0, NOSPACE: 1, CORRUPT: 2 },
+} as const satisfies EnumType;
+export const AlarmAction = {
+  name: 'etcdserverpb.AlarmRequest.AlarmAction',
+  values: { GET: 0, ACTIVATE: 1, DEACTIVATE: 2 },
+} as const satisfies EnumType;
+
+export const AlarmRequest = message('etcdserverpb.AlarmRequest', {
+  action: enumeration(1, AlarmAction),
+  memberID: uint64(2),
+  alarm: enumeration(3, AlarmType),
+});
+export type AlarmRequest = Decoded<typeof AlarmRequest>;
+
+export const AlarmMember = message('etcdserverpb.AlarmMember', {
+  memberID: uint64(1),
+  alarm: enumeration(2, AlarmType),
+});
+export type AlarmMember = Decoded<typeof AlarmMember>;
+
+export const AlarmResponse = message('etcdserverpb.AlarmResponse', {
+  header: sub(1, () => ResponseHeader),
+  alarms: repeated(sub(2, () => AlarmMember)),
+});
+export type AlarmResponse = Decoded<typeof AlarmResponse>;
+
+// ---- grpc.health.v1
+
+export const ServingStatus = {
+  name: 'grpc.health.v1.HealthCheckResponse.ServingStatus',
+  values: { UNKNOWN: 0, SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 },
+} as const satisfies EnumType;
+export const HealthCheckRequest = message('grpc.health.v1.HealthCheckRequest', { service: string(1) });
+export type HealthCheckRequest = Decoded<typeof HealthCheckRequest>;
+export const HealthCheckResponse = message('grpc.health.v1.HealthCheckResponse', {
+  status: enumeration(1, ServingStatus),
+});
+export type HealthCheckResponse = Decoded<typeof HealthCheckResponse>;
+
+// ---- Roster's own: what a log entry holds (core/apply decodes it on every replica)
+
+/** One replicated request: `id` pairs the entry with the caller that waits for it; exactly one other field is set. */
+export const InternalRequest = message('roster.InternalRequest', {
+  id: uint64(1),
+  put: oneof(
+    'request',
+    sub(4, () => PutRequest),
+  ),
+  delete_range: oneof(
+    'request',
+    sub(5, () => DeleteRangeRequest),
+  ),
+  txn: oneof(
+    'request',
+    sub(6, () => TxnRequest),
+  ),
+  compaction: oneof(
+    'request',
+    sub(7, () => CompactionRequest),
+  ),
+  lease_grant: oneof(
+    'request',
+    sub(8, () => LeaseGrantRequest),
+  ),
+  lease_revoke: oneof(
+    'request',
+    sub(9, () => LeaseRevokeRequest),
+  ),
+});
+export type InternalRequest = Decoded<typeof InternalRequest>;
+
+/** What the store keeps of a lease (etcd's leasepb.Lease). */
+export const StoredLease = message('roster.StoredLease', {
+  ID: int64(1),
+  TTL: revision(2),
+  remaining_TTL: revision(3),
+});
+export type StoredLease = Decoded<typeof StoredLease>;
+
+/** HardState of the Raft paper, figure 2: what must be on disk before a message leaves. */
+export const HardState = message('roster.HardState', { term: counter(1), vote: uint64(2), commit: counter(3) });
+export type HardState = Decoded<typeof HardState>;
+
+export const EntryType = {
+  name: 'roster.EntryType',
+  values: { NORMAL: 0, CONF_CHANGE: 1 },
+} as const satisfies EnumType;
+export const Entry = message('roster.Entry', {
+  term: counter(1),
+  index: counter(2),
+  type: enumeration(3, EntryType),
+  data: bytes(4),
+});
+export type Entry = Decoded<typeof Entry>;

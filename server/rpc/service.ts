@@ -1,0 +1,61 @@
+/**
+ * What an RPC is, whichever door it comes through (gRPC, JSON gateway). Handlers in this folder know requests,
+ * responses and the store; they never see frames, JSON or HTTP.
+ */
+import type { RosterError } from '../../core/errors.ts';
+import type { MessageType } from '../../core/wire/schema.ts';
+
+/** The circumstances of one call. */
+export interface CallContext {
+  /** Request metadata by lower-case name; `-bin` values still base64. */
+  metadata(name: string): string | undefined;
+  /** Address of the peer, for logs. */
+  readonly remote: string;
+  /** True once the caller has gone, cancelled, or run out of time. */
+  readonly cancelled: boolean;
+  /** Runs `listener` once when the call is cancelled (deadline included); at once if it already is. */
+  onCancel(listener: () => void): void;
+}
+
+export interface UnaryMethod<Req extends object = object, Res extends object = object> {
+  readonly kind: 'unary';
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly request: MessageType<Req>;
+  readonly response: MessageType<Res>;
+  /** Calls `done` exactly once. Never throws but for a bug. */
+  handle(call: CallContext, request: Req, done: UnaryDone<Res>): void;
+}
+
+export type UnaryDone<Res> = (result: Res | RosterError) => void;
+
+/** The way out of a streaming call. */
+export interface Responder<Res> {
+  /** Sends one response. False: it is queued, but the peer is slow; hold back until `onDrain` fires. */
+  send(response: Res): boolean;
+  /** Called when a `send` that returned false has been worked off. */
+  onDrain: (() => void) | undefined;
+  /** Ends the call, OK without an error. Later sends are ignored. */
+  end(error?: RosterError): void;
+}
+
+/** The way in. */
+export interface StreamHandler<Req> {
+  message(request: Req): void;
+  /** The client has finished sending; the call goes on. */
+  halfClose(): void;
+  /** The call is over for the client (cancelled, connection lost, deadline): release everything. Called at most once, not after `end`. */
+  cancel(): void;
+}
+
+/** Both kinds of streaming: a server stream is one whose client sends one message. */
+export interface StreamMethod<Req extends object = object, Res extends object = object> {
+  readonly kind: 'stream';
+  readonly path: string;
+  readonly request: MessageType<Req>;
+  readonly response: MessageType<Res>;
+  open(call: CallContext, responder: Responder<Res>): StreamHandler<Req>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table holds methods of every type; each checks its own messages
+export type Method = UnaryMethod<any, any> | StreamMethod<any, any>;
