@@ -128,3 +128,14 @@ export function rosterError(code: ErrorCode): RosterError {
 export function otherError(status: GrpcStatus, text: string, options?: ErrorOptions): RosterError {
   return new RosterError('Other', status, text, options);
 }
+
+const codes: ReadonlyMap<string, ErrorCode> = new Map(
+  (Object.keys(TABLE) as ErrorCode[]).map((code) => [TABLE[code][1], code]),
+);
+
+/** The error a server meant by `text`: the one of the table with that message, else one of `status` that etcd does not name. */
+export function errorFromText(status: GrpcStatus, text: string, options?: ErrorOptions): RosterError {
+  const code = codes.get(text);
+  if (code === undefined) return otherError(status, text, options);
+  return new RosterError(code, TABLE[code][0], text, options);
+}

@@ -1,0 +1,180 @@
+/**
+ * One server address and the gRPC channel to it: connect, one unary call, one stream. Turns gRPC's errors into
+ * RosterErrors. Never chooses among endpoints and never tries anything twice.
+ */
+import * as grpc from '@grpc/grpc-js';
+import { errorFromText, GrpcStatus, otherError, type RosterError } from '../core/errors.ts';
+import { asBuffer } from '../core/util/bytes.ts';
+import { decode, encode } from '../core/wire/binary.ts';
+import type { Method } from './methods.ts';
+import { onAbort } from './wait.ts';
+
+export interface TlsOptions {
+  /** PEM of the authorities that may have signed the server's certificate; the system's when absent. */
+  ca?: string | Uint8Array;
+  /** PEM of the client's own certificate and key, both or none. */
+  cert?: string | Uint8Array;
+  key?: string | Uint8Array;
+}
+
+export type Duplex<Req, Res> = grpc.ClientDuplexStream<Req, Res>;
+
+export interface StreamOptions {
+  /** The server ends the stream when it loses its leader, instead of falling silent. */
+  requireLeader?: boolean;
+  /** When the stream ends in any case (epoch, ms). */
+  deadline?: number;
+}
+
+const DEFAULT_PORT = 2379;
+
+const channelOptions: grpc.ChannelOptions = {
+  // Connections belong to one client, so that close() closes them.
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.service_config_disable_resolution': 1,
+  // Whether a request may be sent twice is decided in client.ts, by method.
+  'grpc.enable_retries': 0,
+  'grpc.max_receive_message_length': -1,
+  'grpc.max_send_message_length': -1,
+  // A peer that vanished without a word is noticed within 15 s. etcd refuses pings more frequent than every 5 s.
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+  'grpc.initial_reconnect_backoff_ms': 50,
+  'grpc.max_reconnect_backoff_ms': 2_000,
+};
+
+/** `host:port` for gRPC, and whether the address asks for TLS. Accepts `host`, `host:port`, `http://` and `https://` URLs. */
+export function parseEndpoint(name: string, tls: boolean): { target: string; secure: boolean } {
+  const match = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^\s:/[\]@]+)(?::(\d{1,5}))?\/?$/.exec(name);
+  const port = Number(match?.[3] ?? DEFAULT_PORT);
+  if (match === null || port > 65_535) {
+    throw otherError(GrpcStatus.INVALID_ARGUMENT, `endpoint "${name}" is neither host:port nor an http(s):// URL`);
+  }
+  return { target: `${match[2]}:${port}`, secure: match[1] === undefined ? tls : match[1] === 'https' };
+}
+
+function credentials(tls: TlsOptions): grpc.ChannelCredentials {
+  const pem = (text: string | Uint8Array | undefined) => (text === undefined ? null : Buffer.from(text as string));
+  return grpc.credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+}
+
+const identity = (bytes: Buffer): Buffer => bytes;
+
+export class Endpoint {
+  readonly name: string;
+  readonly #client: grpc.Client;
+  readonly #calls = new Set<grpc.ClientUnaryCall>();
+
+  constructor(name: string, tls: TlsOptions | undefined) {
+    const { target, secure } = parseEndpoint(name, tls !== undefined);
+    this.name = name;
+    this.#client = new grpc.Client(
+      target,
+      secure ? credentials(tls ?? {}) : grpc.credentials.createInsecure(),
+      channelOptions,
+    );
+  }
+
+  /** Whether there is a connection, waiting for one that is being made until `deadline` (epoch, ms). */
+  async connect(deadline: number, signal?: AbortSignal): Promise<boolean> {
+    const channel = this.#client.getChannel();
+    for (;;) {
+      const state = channel.getConnectivityState(true);
+      if (state === grpc.connectivityState.READY) return true;
+      if (state === grpc.connectivityState.TRANSIENT_FAILURE || state === grpc.connectivityState.SHUTDOWN) return false;
+      if (Date.now() >= deadline || signal?.aborted) return false;
+      await new Promise<void>((resolve) => {
+        const forget = onAbort(signal, resolve);
+        channel.watchConnectivityState(state, deadline, () => {
+          forget();
+          resolve();
+        });
+      });
+    }
+  }
+
+  /**
+   * Why there is no connection, in gRPC's words. Asks by a call: without a connection it fails at once and tells the
+   * reason; with one, it is a health check.
+   */
+  reason(): Promise<string> {
+    return new Promise((resolve) => {
+      const options = { deadline: Date.now() + 100 };
+      const path = '/grpc.health.v1.Health/Check';
+      this.#client.makeUnaryRequest(path, identity, identity, Buffer.alloc(0), options, (error) => {
+        const text =
+          error?.code === GrpcStatus.DEADLINE_EXCEEDED ? 'no answer' : (error?.details ?? 'it came back just now');
+        resolve(text.replace(/^No connection established\. Last error: (?:Error: )?| Resolution note: .*$/g, ''));
+      });
+    });
+  }
+
+  /** One call, sent once. Rejects with a RosterError. */
+  unary<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    deadline: number,
+    signal?: AbortSignal,
+  ): Promise<Res> {
+    const body = asBuffer(encode(method.request, request));
+    const parse = (bytes: Buffer) => decode(method.response, bytes);
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(cancelled(signal));
+        return;
+      }
+      const call = this.#client.makeUnaryRequest(
+        method.path,
+        identity,
+        parse,
+        body,
+        { deadline },
+        (error, response) => {
+          forget();
+          this.#calls.delete(call);
+          if (error === null) resolve(response!);
+          else reject(signal?.aborted ? cancelled(signal) : this.#rosterError(error));
+        },
+      );
+      this.#calls.add(call);
+      const forget = onAbort(signal, () => call.cancel());
+    });
+  }
+
+  /** Opens a stream both ways. */
+  stream<Req extends object, Res extends object>(method: Method<Req, Res>, options: StreamOptions): Duplex<Req, Res> {
+    const metadata = new grpc.Metadata();
+    if (options.requireLeader) metadata.set('hasleader', 'true');
+    return this.#client.makeBidiStreamRequest(
+      method.path,
+      (request: Req) => asBuffer(encode(method.request, request)),
+      (bytes: Buffer) => decode(method.response, bytes),
+      metadata,
+      options.deadline === undefined ? {} : { deadline: options.deadline },
+    );
+  }
+
+  /** The RosterError for what a call or stream of this endpoint ended with. */
+  errorOf(error: Error): RosterError {
+    return this.#rosterError(error as grpc.ServiceError);
+  }
+
+  close(): void {
+    for (const call of this.#calls) call.cancel();
+    this.#client.close();
+  }
+
+  #rosterError(error: grpc.ServiceError): RosterError {
+    const status = (error.code ?? GrpcStatus.UNKNOWN) as GrpcStatus;
+    const text = error.details ?? error.message;
+    const known = errorFromText(status, text, { cause: error });
+    // What the server said stands as it is; where nobody answered, say who did not.
+    const silent = status === GrpcStatus.UNAVAILABLE || status === GrpcStatus.DEADLINE_EXCEEDED;
+    return known.code === 'Other' && silent ? otherError(status, `${this.name}: ${text}`, { cause: error }) : known;
+  }
+}
+
+/** The error of a call whose AbortSignal fired. */
+export function cancelled(signal: AbortSignal): RosterError {
+  return otherError(GrpcStatus.CANCELLED, 'the call was cancelled', { cause: signal.reason });
+}

@@ -1,0 +1,203 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { goDuration, hexId, humanBytes, parseGoDuration, parseInteger } from '../../ctl/format.ts';
+import { type RunningEtcd, startEtcd } from '../support/etcd.ts';
+import { findPeer } from '../support/peers.ts';
+import { freePort } from '../support/ports.ts';
+import { rosterctl } from './run-ctl.ts';
+
+describe('how things are spelt', () => {
+  it.each([
+    [0, '0 B'],
+    [9, '9 B'],
+    [10, '10 B'],
+    [999, '999 B'],
+    [1_000, '1.0 kB'],
+    [20_480, '20 kB'],
+    [21_500, '22 kB'],
+    [999_960, '1000 kB'],
+    [1_550_000, '1.6 MB'],
+    [2 ** 31, '2.1 GB'],
+    [2 ** 53, '9.0 PB'],
+  ])('%d octets: %s', (bytes, text) => expect(humanBytes(bytes)).toBe(text));
+
+  it.each([
+    [0.0005, '0.5µs'],
+    [0.25, '250µs'],
+    [1.5, '1.5ms'],
+    [2_000, '2s'],
+    [61_500, '1m1.5s'],
+    [3_600_000, '1h0m0s'],
+  ])('%d ms: %s', (ms, text) => expect(goDuration(ms)).toBe(text));
+
+  it.each([
+    ['5s', 5_000],
+    ['1m30s', 90_000],
+    ['1.5h', 5_400_000],
+    ['500ms', 500],
+    ['0', 0],
+    ['5', undefined],
+    ['', undefined],
+    ['s', undefined],
+    ['-1s', undefined],
+  ])('the duration %j', (text, ms) => expect(parseGoDuration(text)).toBe(ms));
+
+  it('reads integers as Go does, in 64 bits', () => {
+    expect(parseInteger('-9223372036854775808')).toBe(-(2n ** 63n));
+    expect(parseInteger('9223372036854775808')).toEqual({
+      complaint: 'strconv.ParseInt: parsing "9223372036854775808": value out of range',
+    });
+    expect(parseInteger('7fffffffffffffff', 16)).toBe(2n ** 63n - 1n);
+    expect(parseInteger('0x1', 16)).toHaveProperty('complaint');
+    expect(hexId(0xabcn)).toBe('0000000000000abc');
+    expect(hexId(-1n)).toBe('ffffffffffffffff');
+  });
+});
+
+describe('a command line that asks for nothing sensible', () => {
+  it.each([
+    ['put --nope a b', 128, "unknown option '--nope'"],
+    ['--nope', 128, "unknown option '--nope'"],
+    ['nope', 128, "unknown command 'nope'"],
+    ['get a --limit=x', 128, 'invalid argument "x" for "--limit" flag'],
+    ['get a --prefix=perhaps', 128, 'invalid argument "perhaps" for "--prefix" flag'],
+    ['get a --count-only', 128, '--count-only is only for'],
+    ['get a --keys-only --count-only', 128, 'cannot be set at the same time'],
+    ['get a --command-timeout=5', 128, 'invalid duration "5"'],
+    ['get a -w json', 4, 'unsupported output format "json"'],
+    ['get a --endpoints=ftp://x', 1, 'neither host:port nor an http(s):// URL'],
+    ['get a --cert=x', 1, 'cannot read --cert'],
+    ['watch a b --prefix', 128, 'mutually exclusive'],
+    ['watch a b c', 128, 'bad number of arguments'],
+  ])('%s', async (line, code, text) => {
+    const outcome = await rosterctl(line.split(' '));
+    expect(outcome.stderr).toContain(text);
+    expect(outcome.stderr).toMatch(/^Error: /);
+    expect([outcome.code, outcome.stdout]).toEqual([code, '']);
+  });
+
+  it('gets help', async () => {
+    const help = await rosterctl(['put', '--help']);
+    expect(help.stdout).toContain('rosterctl put [options] <key> [value]');
+    expect(help.code).toBe(0);
+    for (const group of [[], ['lease'], ['endpoint'], ['member']]) {
+      const outcome = await rosterctl(group);
+      expect(outcome.code).toBe(0);
+      expect(outcome.stdout + outcome.stderr).toContain('Usage: rosterctl');
+    }
+  });
+});
+
+it('tells its version', async () => {
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+  const outcome = await rosterctl(['version']);
+  expect(outcome).toEqual({ code: 0, stdout: `rosterctl version: ${version}\nAPI version: 3.7\n`, stderr: '' });
+});
+
+const etcd = findPeer('etcd');
+describe.skipIf(etcd === undefined)('rosterctl on a store (apt-get install etcd-server)', () => {
+  let store: RunningEtcd;
+  beforeAll(async () => {
+    store = await startEtcd(etcd);
+  });
+  afterAll(() => store?.stop());
+  const ctl = (line: string, options: Parameters<typeof rosterctl>[1] = {}) =>
+    rosterctl(line.split(' '), { ...options, env: { ETCDCTL_ENDPOINTS: store.endpoint, ...options.env } });
+
+  /** Runs a watch until `enough` of its output is there, then interrupts it. */
+  async function watched(line: string, enough: (text: string) => boolean, env?: Record<string, string>) {
+    const interrupt = new AbortController();
+    return ctl(line, {
+      signal: interrupt.signal,
+      ...(env && { env }),
+      onStdout: (text) => {
+        if (enough(text)) interrupt.abort();
+      },
+    });
+  }
+
+  it('watches: events, earlier pairs, prefixes', async () => {
+    await ctl('put w/a 1');
+    await ctl('put w/a 2');
+    await ctl('put w/b 3');
+    await ctl('del w/a');
+    const outcome = await watched('watch w/ --prefix --rev=2 --prev-kv', (text) =>
+      text.endsWith('DELETE\nw/a\n2\nw/a\n\n'),
+    );
+    expect(outcome.stdout).toBe('PUT\nw/a\n1\nPUT\nw/a\n1\nw/a\n2\nPUT\nw/b\n3\nDELETE\nw/a\n2\nw/a\n\n');
+    expect(outcome.code).toBe(5);
+    const named = await watched('watch --rev=2', (text) => text.endsWith('3\n'), {
+      ETCDCTL_WATCH_KEY: 'w/b',
+      ETCDCTL_WATCH_RANGE_END: 'w/c',
+    });
+    expect(named.stdout).toBe('PUT\nw/b\n3\n');
+  });
+
+  it('runs a command for each event, in order', async () => {
+    await ctl('put x/a one');
+    await ctl('del x/a');
+    const folder = await mkdtemp(join(tmpdir(), 'rosterctl-'));
+    try {
+      const file = join(folder, 'show.sh');
+      await writeFile(file, 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE $1"');
+      const outcome = await watched(`watch x/a --rev=1 -- /bin/sh ${file} arg`, (text) => text.includes('"DELETE"'));
+      expect(outcome.stdout).toBe('PUT\nx/a\none\n"PUT" "x/a" "one" arg\nDELETE\nx/a\n\n"DELETE" "x/a" "" arg\n');
+      const failing = await ctl('watch x/a --rev=1 -- /bin/false');
+      expect([failing.code, failing.stderr]).toEqual([1, 'Error: command "/bin/false" failed with exit status 1\n']);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('keeps a lease alive until it is gone', async () => {
+    const { stdout } = await ctl('lease grant 2');
+    const id = /lease (\w+) granted with TTL\(2s\)/.exec(stdout)![1]!;
+    let revoked = false;
+    const outcome = await ctl(`lease keep-alive ${id}`, {
+      onStdout: (text) => {
+        if (text.split('\n').length < 3 || revoked) return;
+        revoked = true;
+        void ctl(`lease revoke ${id}`);
+      },
+    });
+    expect(outcome.stdout).toMatch(
+      new RegExp(`^(lease ${id} keepalived with TTL\\(2\\)\n){2,}lease ${id} expired or revoked.\n$`),
+    );
+    expect(outcome.code).toBe(0);
+  });
+
+  it('filters by revision', async () => {
+    await ctl('put f/a 1');
+    const second = await ctl('get f/ --prefix --min-mod-rev=1000000');
+    expect(second).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect((await ctl('get f/ --prefix --max-create-rev=1000000')).stdout).toBe('f/a\n1\n');
+  });
+
+  it('asks every endpoint, and one that is down does not hide the others', async () => {
+    const dead = `127.0.0.1:${await freePort()}`;
+    const flags = `--endpoints=${store.endpoint},${dead} --dial-timeout=200ms`;
+    const status = await ctl(`endpoint status ${flags}`);
+    expect(status.stdout).toMatch(
+      new RegExp(
+        `^${store.endpoint}, [0-9a-f]+, 3[.0-9]+, [.0-9]*, \\d.*B, \\d.*B, \\d+%, .*B, true, false, \\d+, \\d+, \\d+, , , false\n$`,
+      ),
+    );
+    expect(status.stderr).toContain(`Failed to get the status of endpoint ${dead} (${dead}: connect ECONNREFUSED`);
+    expect(status.code).toBe(1);
+    const health = await ctl(`endpoint health ${flags}`);
+    expect(health.stdout).toMatch(new RegExp(`^${store.endpoint} is healthy: .* took = [\\d.]+(µs|ms|s)\n$`));
+    expect(health.stderr).toContain(`${dead} is unhealthy: failed to commit proposal: ${dead}: connect ECONNREFUSED`);
+    expect(health.stderr).toMatch(/Error: unhealthy cluster\n$/);
+    expect(health.code).toBe(1);
+  });
+
+  it('takes global flags before and after the command, and from the environment', async () => {
+    await ctl('put g/a 1');
+    const { stdout } = await rosterctl(['--endpoints', store.endpoint, '--hex', 'get', 'g/a']);
+    expect(stdout).toBe('\\x67\\x2f\\x61\n\\x31\n');
+    expect((await ctl('get g/a', { env: { ETCDCTL_HEX: 'true' } })).stdout).toBe(stdout);
+    expect((await ctl('get g/a --hex=false', { env: { ETCDCTL_HEX: 'false' } })).stdout).toBe('g/a\n1\n');
+  });
+});
