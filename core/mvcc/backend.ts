@@ -21,11 +21,14 @@ export const BUCKETS = [
 export type Bucket = (typeof BUCKETS)[number];
 
 export interface BackendSize {
-  /** Bytes the store occupies. */
+  /** Bytes the store occupies. As of the last finished commit. */
   total: number;
   /** Bytes of `total` that hold live pages. */
   inUse: number;
 }
+
+/** Longest key a backend takes; what users name (users, roles) is limited by whoever stores it. The empty key is none. */
+export const BACKEND_KEY_BYTES_MAX = 1024;
 
 /** Reads always see every earlier write of this process, committed or not. All calls are synchronous but `commit` and `close`. */
 export interface Backend {

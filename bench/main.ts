@@ -1,0 +1,15 @@
+/** `npm run bench -- NAME [options]`: side-by-side runs against the real peer. */
+import { benchPut } from './put.ts';
+
+const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = { put: benchPut };
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (bench === undefined) {
+  console.error(
+    `usage: npm run bench -- ${Object.keys(benches).join('|')} [options]; --help after a name lists its options`,
+  );
+  process.exitCode = 2;
+} else {
+  await bench(args);
+}

@@ -1,0 +1,134 @@
+/**
+ * Reads one segment: its header, the unbroken run of frames from its beginning, and whatever looks like a frame of it
+ * after the run ends. Owns the search; what the findings mean is recover.ts. Works in slices, as a generator.
+ */
+import type { LogDisk } from './disk.ts';
+import {
+  alignFrame,
+  decodeFrameHeader,
+  decodeSegmentHeader,
+  FRAME_ALIGNMENT_BYTES,
+  FRAME_BYTES_MIN,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  type FrameHeader,
+  FrameKind,
+  type SegmentHeader,
+  segmentName,
+  viewOf,
+} from './format.ts';
+
+/** Bytes read or looked at before the caller gets its turn back. */
+export const SCAN_SLICE_BYTES = 1024 * 1024;
+
+/** One whole segment in memory. */
+export interface LoadedSegment {
+  readonly number: number;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Undefined when its checksum does not hold. */
+  readonly header: SegmentHeader | undefined;
+}
+
+/** What a frame must be to come next. */
+export interface Expected {
+  sequence: number;
+  /** Undefined at the beginning of a log whose older segments have been released: any frame may be the first. */
+  chain: number | undefined;
+}
+
+/** Reads segment `number` completely. Throws what the disk says. */
+export function* loadSegment(disk: LogDisk, number: number): Generator<number, LoadedSegment> {
+  const name = segmentName(number);
+  const bytes = new Uint8Array(disk.size(name));
+  let at = 0;
+  while (at < bytes.length) {
+    const slice = bytes.subarray(at, at + SCAN_SLICE_BYTES);
+    const got = disk.read(name, at, slice);
+    if (got !== slice.length) throw new Error(`the file ended at byte ${at + got} of ${bytes.length}`);
+    at += got;
+    yield got;
+  }
+  const header = decodeSegmentHeader(bytes, disk.crc32);
+  return { number, name, bytes, view: viewOf(bytes), header };
+}
+
+/**
+ * The frame at `at`, if it is whole and comes next. Moves `expected` past it. The payload is a copy, so that entries kept
+ * from it hold no more than their frame in memory.
+ */
+export function readFrame(
+  disk: LogDisk,
+  segment: LoadedSegment,
+  at: number,
+  seed: number,
+  expected: Expected,
+): { header: FrameHeader; payload: Uint8Array; end: number } | undefined {
+  const header = decodeFrameHeader(segment.bytes, segment.view, at, seed, disk.crc32);
+  if (header === undefined || header.segment !== segment.number) return undefined;
+  if (expected.chain !== undefined && (header.sequence !== expected.sequence || header.chain !== expected.chain)) {
+    return undefined;
+  }
+  const start = at + FRAME_HEADER_BYTES;
+  const end = alignFrame(start + header.payloadBytes);
+  if (header.payloadBytes < FRAME_BYTES_MIN - FRAME_HEADER_BYTES || end > segment.bytes.length) return undefined;
+  const payload = segment.bytes.slice(start, start + header.payloadBytes);
+  if (disk.crc32(payload) !== header.payloadCrc) return undefined;
+  const seal = header.kind === FrameKind.SEAL;
+  expected.sequence = header.sequence + (seal ? 0 : 1);
+  expected.chain = seal ? header.chain : header.crc;
+  return { header, payload, end };
+}
+
+/** What there is where the run of frames ends. */
+export interface Remainder {
+  /** A frame that cannot be there after a mere crash: the end of the run is damage. */
+  readonly contradiction: { readonly offset: number; readonly sequence: number } | undefined;
+  /** Nothing but zeros. */
+  readonly zero: boolean;
+  /** The frame that comes next, or a later one: the file must not be written on as if it were blank. */
+  readonly used: boolean;
+}
+
+/**
+ * Looks through `segment` from `from`, where the run ended, for frames of its own number. Only the header counts: it has
+ * its own checksum, and that it exists proves that the write was begun, hence that all writes before it were durable.
+ * `torn`: the offset at which the frame `sequence`, the next one, may stand unfinished.
+ */
+export function* scanRemainder(
+  disk: LogDisk,
+  segment: LoadedSegment,
+  from: number,
+  seed: number,
+  sequence: number,
+  torn: number,
+): Generator<number, Remainder> {
+  const { bytes, view } = segment;
+  let zero = true;
+  let used = false;
+  let sliceEnd = from + SCAN_SLICE_BYTES;
+  for (let at = from; at < bytes.length; at += FRAME_ALIGNMENT_BYTES) {
+    if (at >= sliceEnd) {
+      sliceEnd += SCAN_SLICE_BYTES;
+      yield 0;
+    }
+    if (at + FRAME_ALIGNMENT_BYTES > bytes.length) {
+      zero &&= bytes.subarray(at).every((byte) => byte === 0);
+      break;
+    }
+    const word = view.getUint32(at, true);
+    if (word === 0 && view.getUint32(at + 4, true) === 0) continue;
+    zero = false;
+    if (word !== FRAME_MAGIC) continue;
+    const header = decodeFrameHeader(bytes, view, at, seed, disk.crc32);
+    if (header === undefined || header.segment !== segment.number) continue;
+    // An earlier frame in this place is data: somebody has stored a copy of this very log.
+    if (header.sequence < sequence) continue;
+    used = true;
+    if (header.sequence !== sequence || at !== torn) {
+      return { contradiction: { offset: at, sequence: header.sequence }, zero, used };
+    }
+  }
+  return { contradiction: undefined, zero, used };
+}

@@ -1,0 +1,143 @@
+/**
+ * Physical compaction: removes superseded revisions from index and backend, a little at a time. Owns the marks in the
+ * `meta` bucket by which it resumes after a crash. What readers may still read is the store's business.
+ */
+import { assert } from '../util/assert.ts';
+import { fromByteString, toByteString } from '../util/bytes.ts';
+import type { Backend } from './backend.ts';
+import type { Generation, KeyIndex } from './key-index.ts';
+import type { KeySpace } from './key-space.ts';
+import { parseRevision, revisionKey, tombstoneKey } from './revision.ts';
+
+/** etcd's names in the `meta` bucket; the values are revisions in the layout of revision.ts. */
+const SCHEDULED = 'scheduledCompactRev';
+const FINISHED = 'finishedCompactRev';
+
+/** What compactRevision is before the first compaction. */
+export const NEVER_COMPACTED = -1;
+
+/** One walk over the keys that had a history when it began. */
+interface Pass {
+  revision: number;
+  keys: Iterator<KeyIndex>;
+  keysLeft: number;
+}
+
+/** A key in the middle of its compaction: revisions are gone from the backend, not yet from the index. */
+interface Place {
+  entry: KeyIndex;
+  /** The generations before this one are done with. */
+  generation: number;
+  /** So many of that generation's first revisions are gone from the backend. */
+  removed: number;
+}
+
+export class Compaction {
+  readonly #backend: Backend;
+  readonly #space: KeySpace;
+  #scheduled: number;
+  #finished: number;
+  #pass: Pass | undefined;
+  #place: Place | undefined;
+
+  constructor(backend: Backend, space: KeySpace) {
+    this.#backend = backend;
+    this.#space = space;
+    this.#scheduled = this.#mark(SCHEDULED);
+    this.#finished = this.#mark(FINISHED);
+  }
+
+  /** The revision compacted at last, logically: {@link NEVER_COMPACTED} before the first. */
+  get revision(): number {
+    return Math.max(this.#scheduled, this.#finished);
+  }
+
+  /** Records the duty to compact at `revision`; the next commit makes it last. */
+  schedule(revision: number): void {
+    assert(revision > this.revision, 'compactions ascend');
+    this.#scheduled = revision;
+    this.#backend.put('meta', SCHEDULED, fromByteString(revisionKey(revision, 0)));
+  }
+
+  /**
+   * Does at most `budget` steps; looking at a key is one, removing a revision is one. True when nothing is left to do.
+   * Within a key the oldest go first, so what a crash leaves is always a shorter history and never one with a hole.
+   */
+  slice(budget: number): boolean {
+    let left = budget;
+    while (left > 0 && this.#finished < this.#scheduled) {
+      this.#pass ??= {
+        revision: this.#scheduled,
+        keys: this.#space.history.values(),
+        keysLeft: this.#space.history.size,
+      };
+      if (this.#place === undefined) {
+        this.#place = this.#nextPlace(this.#pass);
+        if (this.#place === undefined) {
+          this.#finish(this.#pass.revision);
+          continue;
+        }
+        left--;
+      }
+      left -= this.#removeSome(this.#place, this.#pass.revision, left);
+    }
+    return this.#finished >= this.#scheduled;
+  }
+
+  /** Keys that joined later (they are behind the others) had nothing to remove when the pass began. */
+  #nextPlace(pass: Pass): Place | undefined {
+    if (pass.keysLeft === 0) return undefined;
+    pass.keysLeft--;
+    const next = pass.keys.next();
+    return next.done === true ? undefined : { entry: next.value, generation: 0, removed: 0 };
+  }
+
+  /** Goes on with one key and returns how many revisions it removed. */
+  #removeSome(place: Place, revision: number, budget: number): number {
+    const { generations } = place.entry;
+    let left = budget;
+    for (;;) {
+      const generation = generations[place.generation];
+      const target = generation?.superseded(revision) ?? 0;
+      if (generation === undefined || target === 0) break;
+      while (place.removed < target) {
+        if (left === 0) return budget;
+        this.#removeRow(generation, place.removed++);
+        left--;
+      }
+      if (target < generation.length) break;
+      place.generation++;
+      place.removed = 0;
+    }
+    this.#settle(place);
+    return budget - left;
+  }
+
+  #removeRow(generation: Generation, index: number): void {
+    const { main, sub } = generation.at(index);
+    this.#backend.delete('key', generation.isTombstone(index) ? tombstoneKey(main, sub) : revisionKey(main, sub));
+  }
+
+  /** Brings the index in line with the backend once a key is done. */
+  #settle(place: Place): void {
+    const { entry } = place;
+    if (place.generation > 0) entry.generations.splice(0, place.generation);
+    if (entry.generations.length === 0) this.#space.remove(entry);
+    else {
+      entry.generations[0]!.dropFirst(place.removed);
+      if (!entry.hasHistory) this.#space.unlist(entry);
+    }
+    this.#place = undefined;
+  }
+
+  #finish(revision: number): void {
+    this.#finished = revision;
+    this.#pass = undefined;
+    this.#backend.put('meta', FINISHED, fromByteString(revisionKey(revision, 0)));
+  }
+
+  #mark(name: string): number {
+    const value = this.#backend.get('meta', name);
+    return value === undefined ? NEVER_COMPACTED : parseRevision(toByteString(value)).main;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Which revisions of one key exist. A generation is the key's life from a put to its delete; the revisions of all of
+ * them are kept until compaction drops them. Owns numbers only; the pairs themselves are in the backend.
+ */
+import { assert } from '../util/assert.ts';
+import type { ByteString } from '../util/bytes.ts';
+import type { KeyValue } from '../wire/messages.ts';
+import type { Revision } from './revision.ts';
+
+export class Generation {
+  /** create_revision: the main revision of the first put, compacted or not. */
+  readonly created: number;
+  /** Puts so far, compacted or not. */
+  version: number;
+  /** Whether the last revision is a tombstone. */
+  ended: boolean;
+  /** main, sub, main, sub, ...: ascending. */
+  #revisions: number[];
+
+  constructor(created: number, version: number, ended: boolean, main: number, sub: number) {
+    this.created = created;
+    this.version = version;
+    this.ended = ended;
+    this.#revisions = [main, sub];
+  }
+
+  get length(): number {
+    return this.#revisions.length / 2;
+  }
+
+  get lastMain(): number {
+    return this.#revisions[this.#revisions.length - 2]!;
+  }
+
+  get lastSub(): number {
+    return this.#revisions[this.#revisions.length - 1]!;
+  }
+
+  append(main: number, sub: number): void {
+    assert(!this.ended, 'a generation ends with its tombstone');
+    assert(main > this.lastMain || (main === this.lastMain && sub > this.lastSub), 'revisions ascend');
+    this.#revisions.push(main, sub);
+  }
+
+  at(index: number): Revision {
+    return { main: this.#revisions[2 * index]!, sub: this.#revisions[2 * index + 1]! };
+  }
+
+  isTombstone(index: number): boolean {
+    return this.ended && index === this.length - 1;
+  }
+
+  /** Index of the newest revision whose main is at most `main`; -1: all are newer. */
+  newestAt(main: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#revisions[2 * middle]! <= main) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /**
+   * How many revisions at the front nobody can read at `main` or later. Everything exactly at `main` stays, tombstones
+   * included: a watch may still start there, and must see all of that revision.
+   */
+  superseded(main: number): number {
+    if (this.ended && this.lastMain < main) return this.length;
+    const before = this.newestAt(main - 1);
+    return this.newestAt(main) > before ? before + 1 : Math.max(0, before);
+  }
+
+  dropFirst(count: number): void {
+    if (count > 0) this.#revisions = this.#revisions.slice(2 * count);
+  }
+}
+
+export class KeyIndex {
+  readonly key: ByteString;
+  /** Oldest first, never empty while the key is in the index. */
+  readonly generations: Generation[] = [];
+  /** Whether the newest put had a lease: then losing it must be told. */
+  leased = false;
+  /** Whether the index lists it among the keys with something to compact. */
+  listed = false;
+  /** For PairCache only: the newest pair, if it is kept; whether it waits in the queue, and was read since. */
+  cached: KeyValue | undefined = undefined;
+  queued = false;
+  hot = false;
+
+  constructor(key: ByteString) {
+    this.key = key;
+  }
+
+  get last(): Generation {
+    return this.generations[this.generations.length - 1]!;
+  }
+
+  get live(): boolean {
+    return !this.last.ended;
+  }
+
+  /** Whether something of it will be superseded by a compaction at a late enough revision. */
+  get hasHistory(): boolean {
+    return this.generations.length > 1 || this.last.length > 1 || this.last.ended;
+  }
+
+  /** The revision of the pair that a read at `main` sees; `undefined` when the key did not exist then. */
+  find(main: number): Revision | undefined {
+    const { generations } = this;
+    let at = generations.length - 1;
+    if (generations[at]!.created > main) {
+      let low = 0;
+      while (low < at) {
+        const middle = (low + at) >>> 1;
+        if (generations[middle]!.created <= main) low = middle + 1;
+        else at = middle;
+      }
+      at--;
+    }
+    const generation = generations[at];
+    if (generation === undefined) return undefined;
+    const index = generation.newestAt(main);
+    return index < 0 || generation.isTombstone(index) ? undefined : generation.at(index);
+  }
+}

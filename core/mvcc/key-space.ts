@@ -1,0 +1,139 @@
+/**
+ * The index of all keys: those that live, in order and counted, and those that are gone but not yet compacted. Owns
+ * which revisions of a key exist; reads no pair. A put to a living key touches no tree.
+ */
+import { assert } from '../util/assert.ts';
+import { BTree } from '../util/btree.ts';
+import type { ByteString } from '../util/bytes.ts';
+import { Generation, KeyIndex } from './key-index.ts';
+import type { Revision } from './revision.ts';
+
+export class KeySpace {
+  readonly #keys = new Map<ByteString, KeyIndex>();
+  readonly #live = new BTree<KeyIndex>();
+  readonly #dead = new BTree<KeyIndex>();
+  /** Keys with more than one revision or a tombstone: all that a compaction has to look at. */
+  readonly history = new Set<KeyIndex>();
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  /** The key's index entry if the key lives. */
+  live(key: ByteString): KeyIndex | undefined {
+    const entry = this.#keys.get(key);
+    return entry?.live ? entry : undefined;
+  }
+
+  /** The key's index entry, also when the key is deleted. */
+  any(key: ByteString): KeyIndex | undefined {
+    return this.#keys.get(key);
+  }
+
+  put(key: ByteString, main: number, sub: number): KeyIndex {
+    const entry = this.#keys.get(key);
+    if (entry?.live) {
+      const generation = entry.last;
+      generation.append(main, sub);
+      generation.version++;
+      if (!entry.listed) this.#list(entry);
+      return entry;
+    }
+    return this.#begin(key, entry, new Generation(main, 1, false, main, sub));
+  }
+
+  tombstone(entry: KeyIndex, main: number, sub: number): void {
+    const generation = entry.last;
+    generation.append(main, sub);
+    generation.ended = true;
+    this.#live.delete(entry.key);
+    this.#dead.set(entry.key, entry);
+    this.#list(entry);
+  }
+
+  /** A put found in the backend at start; rows come in order of their revisions. False: it contradicts what came before. */
+  restorePut(key: ByteString, at: Revision, created: number, version: number): boolean {
+    const entry = this.#keys.get(key);
+    if (entry?.live) {
+      if (entry.last.created !== created) return false;
+      entry.last.append(at.main, at.sub);
+      entry.last.version = version;
+      this.#list(entry);
+      return true;
+    }
+    this.#begin(key, entry, new Generation(created, version, false, at.main, at.sub));
+    return true;
+  }
+
+  /** A tombstone found in the backend at start; the puts before it may have been compacted. */
+  restoreTombstone(key: ByteString, at: Revision): void {
+    const entry = this.#keys.get(key);
+    if (entry?.live) this.tombstone(entry, at.main, at.sub);
+    else this.#begin(key, entry, new Generation(at.main, 0, true, at.main, at.sub));
+  }
+
+  /** Forgets a key of which nothing is left. */
+  remove(entry: KeyIndex): void {
+    assert(entry.generations.length === 0, 'a key with revisions stays in the index');
+    this.#keys.delete(entry.key);
+    this.#dead.delete(entry.key);
+    this.unlist(entry);
+  }
+
+  /** Takes a key off {@link history}. */
+  unlist(entry: KeyIndex): void {
+    entry.listed = false;
+    this.history.delete(entry);
+  }
+
+  /** Living keys in [from, to). */
+  countLive(from: ByteString, to: ByteString | undefined): number {
+    return this.#live.countRange(from, to);
+  }
+
+  /** Visits living keys of [from, to) in order until `visit` returns false. */
+  scanLive(from: ByteString, to: ByteString | undefined, visit: (key: ByteString, entry: KeyIndex) => boolean): void {
+    this.#live.scan(from, to, visit);
+  }
+
+  /** Visits, in key order, the keys of [from, to) that existed at `main`, and the revision they had. */
+  scanAt(
+    from: ByteString,
+    to: ByteString | undefined,
+    main: number,
+    visit: (entry: KeyIndex, at: Revision) => void,
+  ): void {
+    const live = this.#live.cursor(from);
+    const dead = this.#dead.cursor(from);
+    for (;;) {
+      const liveKey = live.key;
+      const deadKey = dead.key;
+      const cursor = deadKey === undefined || (liveKey !== undefined && liveKey < deadKey) ? live : dead;
+      const key = cursor.key;
+      if (key === undefined || (to !== undefined && key >= to)) return;
+      const entry = cursor.value;
+      const at = entry.find(main);
+      if (at !== undefined) visit(entry, at);
+      cursor.advance();
+    }
+  }
+
+  #begin(key: ByteString, known: KeyIndex | undefined, generation: Generation): KeyIndex {
+    const entry = known ?? new KeyIndex(key);
+    if (known === undefined) this.#keys.set(key, entry);
+    entry.generations.push(generation);
+    if (generation.ended) this.#dead.set(key, entry);
+    else {
+      if (known !== undefined) this.#dead.delete(key);
+      this.#live.set(key, entry);
+    }
+    if (entry.hasHistory) this.#list(entry);
+    return entry;
+  }
+
+  #list(entry: KeyIndex): void {
+    if (entry.listed) return;
+    entry.listed = true;
+    this.history.add(entry);
+  }
+}

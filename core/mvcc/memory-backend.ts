@@ -1,0 +1,117 @@
+/**
+ * A backend without a disk, for the simulator and for tests. Owns nothing that outlives the process; what "survives" a
+ * crash is the MemoryDisk, which a new MemoryBackend can be opened on.
+ */
+import { assert } from '../util/assert.ts';
+import { BTree } from '../util/btree.ts';
+import type { ByteString } from '../util/bytes.ts';
+import { type Backend, type BackendSize, BUCKETS, type Bucket } from './backend.ts';
+import { type Generation, Overlay } from './overlay.ts';
+
+/** What has been committed. */
+export class MemoryDisk {
+  readonly rows: Readonly<Record<Bucket, BTree<Uint8Array>>>;
+  /** Bytes of all keys and values. */
+  bytes = 0;
+  /** Commits that arrived here. */
+  commits = 0;
+
+  constructor() {
+    const entries = BUCKETS.map((bucket) => [bucket, new BTree<Uint8Array>()]);
+    this.rows = Object.fromEntries(entries) as Record<Bucket, BTree<Uint8Array>>;
+  }
+
+  /** Takes one generation, whole. */
+  write(generation: Generation): void {
+    for (const bucket of BUCKETS) {
+      const tree = this.rows[bucket];
+      generation.rows[bucket].scan('', undefined, (key, row) => {
+        const old = tree.get(key);
+        if (old !== undefined) this.bytes -= key.length + old.length;
+        if (row === null) tree.delete(key);
+        else {
+          tree.set(key, row);
+          this.bytes += key.length + row.length;
+        }
+        return true;
+      });
+    }
+    this.commits++;
+  }
+}
+
+export class MemoryBackend implements Backend {
+  readonly disk: MemoryDisk;
+  readonly #defer: (task: () => void) => void;
+  readonly #overlay = new Overlay();
+  #underWay = 0;
+  #whenIdle: (() => void) | undefined;
+  #closed = false;
+
+  /**
+   * `defer` runs a task later and in order, never at once (a simulator's queue; `queueMicrotask` in tests): a commit
+   * reaches the disk when its task runs. Tasks that never run are what a crash loses.
+   */
+  constructor(defer: (task: () => void) => void, disk: MemoryDisk = new MemoryDisk()) {
+    this.#defer = defer;
+    this.disk = disk;
+  }
+
+  get pendingWrites(): number {
+    return this.#overlay.pendingWrites;
+  }
+
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    this.#assertOpen();
+    const row = this.#overlay.get(bucket, key);
+    return row === undefined ? this.disk.rows[bucket].get(key) : (row ?? undefined);
+  }
+
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    this.#assertOpen();
+    this.#overlay.scan(bucket, from, to, this.disk.rows[bucket].cursor(from), visit);
+  }
+
+  put(bucket: Bucket, key: ByteString, value: Uint8Array): void {
+    this.#assertOpen();
+    this.#overlay.set(bucket, key, value);
+  }
+
+  delete(bucket: Bucket, key: ByteString): void {
+    this.#assertOpen();
+    this.#overlay.set(bucket, key, null);
+  }
+
+  commit(done: (error?: Error) => void): void {
+    this.#assertOpen();
+    const generation = this.#overlay.seal();
+    this.#underWay++;
+    this.#defer(() => {
+      this.disk.write(generation);
+      this.#overlay.drop(generation);
+      this.#underWay--;
+      done();
+      if (this.#underWay === 0) this.#whenIdle?.();
+    });
+  }
+
+  size(): BackendSize {
+    return { total: this.disk.bytes, inUse: this.disk.bytes };
+  }
+
+  close(done: (error?: Error) => void): void {
+    this.#assertOpen();
+    this.#closed = true;
+    if (this.#underWay === 0) this.#defer(() => done());
+    else this.#whenIdle = () => done();
+  }
+
+  #assertOpen(): void {
+    assert(!this.#closed, 'the backend is closed');
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Key-value pairs between memory and the backend's `key` bucket: encodes a new pair once, and gives every pair its
+ * bytes along. Owns no state but the cache of newest pairs.
+ */
+import { assert } from '../util/assert.ts';
+import { type ByteString, EMPTY_BYTES, toByteString } from '../util/bytes.ts';
+import { decode, encode } from '../wire/binary.ts';
+import { withEncoded } from '../wire/encoded.ts';
+import { KeyValue } from '../wire/messages.ts';
+import type { Backend } from './backend.ts';
+import type { KeyIndex } from './key-index.ts';
+import { PairCache } from './pair-cache.ts';
+import { revisionKey, tombstoneKey } from './revision.ts';
+
+export class Pairs {
+  readonly #backend: Backend;
+  readonly #cache: PairCache;
+
+  constructor(backend: Backend, cacheBytesMax?: number) {
+    this.#backend = backend;
+    this.#cache = new PairCache(cacheBytesMax);
+  }
+
+  /** Writes the pair of the put that `entry` has just recorded as (main, sub). */
+  write(entry: KeyIndex, main: number, sub: number, value: Uint8Array, lease: bigint): KeyValue {
+    const { created, version } = entry.last;
+    const { key } = entry;
+    const pair: KeyValue = { key, create_revision: created, mod_revision: main, version, value, lease };
+    const bytes = encode(KeyValue, pair);
+    // The value given is a view into some request; the pair must not keep all of that alive.
+    const start = valueOffset(pair);
+    pair.value = value.length === 0 ? EMPTY_BYTES : bytes.subarray(start, start + value.length);
+    withEncoded(pair, bytes);
+    this.#backend.put('key', revisionKey(main, sub), bytes);
+    this.#cache.keep(entry, pair);
+    return pair;
+  }
+
+  writeTombstone(entry: KeyIndex, main: number, sub: number): void {
+    this.#cache.forget(entry);
+    this.#backend.put('key', tombstoneKey(main, sub), encode(KeyValue, { key: entry.key }));
+  }
+
+  /** The newest pair of a living key, which is likely to be asked for again. */
+  newest(entry: KeyIndex): KeyValue {
+    const cached = this.#cache.get(entry);
+    if (cached !== undefined) return cached;
+    const pair = this.#load(entry.last.lastMain, entry.last.lastSub);
+    this.#cache.keep(entry, pair);
+    return pair;
+  }
+
+  /** The pair that `entry` had at revision (main, sub), which must not be compacted. A long scan leaves the cache alone. */
+  at(entry: KeyIndex, main: number, sub: number): KeyValue {
+    const newest = entry.last;
+    if (main === newest.lastMain && sub === newest.lastSub && entry.cached !== undefined) return entry.cached;
+    return this.#load(main, sub);
+  }
+
+  #load(main: number, sub: number): KeyValue {
+    const bytes = this.#backend.get('key', revisionKey(main, sub));
+    assert(bytes !== undefined, 'the index knows a revision that the backend does not have');
+    return decodePair(bytes);
+  }
+}
+
+/** A pair from the backend's bytes, which it carries along. */
+export function decodePair(bytes: Uint8Array): KeyValue {
+  return withEncoded(decode(KeyValue, bytes), bytes);
+}
+
+/** The key alone of a stored pair or tombstone: it is the first field. */
+export function keyOfPair(bytes: Uint8Array): ByteString {
+  assert(bytes[0] === 0x0a, 'a stored pair begins with its key');
+  let length = 0;
+  let at = 1;
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[at++]!;
+    length |= (byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return toByteString(bytes, at, at + length);
+}
+
+/** The pair of a DELETE event: etcd fills in nothing but the key and the revision. */
+export function tombstonePair(key: ByteString, main: number): KeyValue {
+  return { key, create_revision: 0, mod_revision: main, version: 0, value: EMPTY_BYTES, lease: 0n };
+}
+
+/** Where the value lies in the encoding of a pair, if the value is not empty. */
+function valueOffset(pair: KeyValue): number {
+  const { key, create_revision, mod_revision, version, value } = pair;
+  const integers = varintBytes(create_revision) + varintBytes(mod_revision) + varintBytes(version);
+  return 5 + varintBytes(key.length) + key.length + integers + varintBytes(value.length);
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++;
+  return bytes;
+}

@@ -1,0 +1,96 @@
+/**
+ * Range reads, at the latest state of the index or at an earlier revision. Owns no state. Whether a revision may be
+ * read at all is decided here, what is there by the index.
+ */
+import type { ByteString } from '../util/bytes.ts';
+import type { KeyValue } from '../wire/messages.ts';
+import type { KeySpace } from './key-space.ts';
+import type { KeyMeta, RangeOptions, RangeResult, ReadRefusal } from './kv-store.ts';
+import type { Pairs } from './pairs.ts';
+
+/** What a read sees: the store between transactions, or a writer with its own changes. */
+export interface View {
+  space: KeySpace;
+  pairs: Pairs;
+  /** The revision of the newest change in the index. */
+  current: number;
+  compacted: number;
+}
+
+/** KvReader.range. */
+export function readRange(
+  view: View,
+  key: ByteString,
+  rangeEnd: ByteString,
+  options: RangeOptions,
+): RangeResult | ReadRefusal {
+  const { current } = view;
+  const asked = options.revision ?? 0;
+  const revision = asked <= 0 ? current : asked;
+  if (revision > current) return 'FutureRev';
+  if (revision < view.compacted) return 'Compacted';
+  const limit = limitOf(options);
+  if (rangeEnd === '') return readOne(view, key, revision, limit);
+  const to = rangeEnd === '\0' ? undefined : rangeEnd;
+  if (to !== undefined && to <= key) return { kvs: [], count: 0, revision: current };
+  return revision === current ? readLatest(view, key, to, limit) : readPast(view, key, to, revision, limit);
+}
+
+/** KvReader.meta. */
+export function readMeta(space: KeySpace, key: ByteString): KeyMeta | undefined {
+  const generation = space.live(key)?.last;
+  if (generation === undefined) return undefined;
+  return {
+    create_revision: generation.created,
+    mod_revision: generation.lastMain,
+    version: generation.version,
+  };
+}
+
+function limitOf(options: RangeOptions): number {
+  if (options.countOnly === true) return 0;
+  const limit = options.limit ?? 0;
+  return limit > 0 ? limit : Number.POSITIVE_INFINITY;
+}
+
+function readOne(view: View, key: ByteString, revision: number, limit: number): RangeResult {
+  const { current, pairs } = view;
+  const entry = view.space.any(key);
+  const at = entry?.find(revision);
+  if (entry === undefined || at === undefined) return { kvs: [], count: 0, revision: current };
+  if (limit === 0) return { kvs: [], count: 1, revision: current };
+  const newest = entry.live && at.main === entry.last.lastMain;
+  return { kvs: [newest ? pairs.newest(entry) : pairs.at(entry, at.main, at.sub)], count: 1, revision: current };
+}
+
+/** The count comes from the tree, so only what is returned costs anything. */
+function readLatest(view: View, from: ByteString, to: ByteString | undefined, limit: number): RangeResult {
+  const { space, pairs } = view;
+  const kvs: KeyValue[] = [];
+  if (limit > 0) {
+    space.scanLive(from, to, (_key, entry) => {
+      const { lastMain, lastSub } = entry.last;
+      kvs.push(pairs.at(entry, lastMain, lastSub));
+      return kvs.length < limit;
+    });
+  }
+  const count = kvs.length < limit && limit > 0 ? kvs.length : space.countLive(from, to);
+  return { kvs, count, revision: view.current };
+}
+
+/** At an earlier revision every key of the range has to be asked whether it existed. */
+function readPast(
+  view: View,
+  from: ByteString,
+  to: ByteString | undefined,
+  revision: number,
+  limit: number,
+): RangeResult {
+  const kvs: KeyValue[] = [];
+  let count = 0;
+  view.space.scanAt(from, to, revision, (entry, at) => {
+    count++;
+    if (kvs.length < limit) kvs.push(view.pairs.at(entry, at.main, at.sub));
+  });
+  return { kvs, count, revision: view.current };
+}

@@ -1,0 +1,165 @@
+/**
+ * The multi-version store: what kv-store.ts promises, made of an index in memory and pairs in a backend. The only one
+ * who assigns revisions. Never decides who may write, and never commits the backend: whoever applies entries does.
+ */
+import { assert } from '../util/assert.ts';
+import type { ByteString } from '../util/bytes.ts';
+import type { Event, KeyValue } from '../wire/messages.ts';
+import type { Backend } from './backend.ts';
+import { Compaction } from './compaction.ts';
+import { readEvents } from './history.ts';
+import { KeySpace } from './key-space.ts';
+import type {
+  KeyLeases,
+  KeyMeta,
+  KvStore,
+  KvWriter,
+  RangeOptions,
+  RangeResult,
+  ReadRefusal,
+  RevisionEvents,
+} from './kv-store.ts';
+import { Pairs } from './pairs.ts';
+import { readMeta, readRange, type View } from './reader.ts';
+import { restoreIndex } from './restore.ts';
+import { Writer } from './writer.ts';
+
+/** The revision of a store nothing was ever written to. */
+export const FIRST_REVISION = 1;
+
+export interface MvccStoreOptions {
+  backend: Backend;
+  leases: KeyLeases;
+  /** Called at the end of every transaction that changed something, when the store is readable again. */
+  onRevision?: (batch: RevisionEvents) => void;
+  /** See PAIR_CACHE_BYTES_MAX. */
+  pairCacheBytesMax?: number;
+}
+
+export class MvccStore implements KvStore {
+  readonly #backend: Backend;
+  readonly #leases: KeyLeases;
+  readonly #onRevision: ((batch: RevisionEvents) => void) | undefined;
+  readonly #view: View;
+  readonly #compaction: Compaction;
+  #revision: number;
+  #restored: boolean;
+  #writing = false;
+
+  /** A store on an empty backend is ready at once; on any other, {@link restore} must be run to its end first. */
+  constructor({ backend, leases, onRevision, pairCacheBytesMax }: MvccStoreOptions) {
+    this.#backend = backend;
+    this.#leases = leases;
+    this.#onRevision = onRevision;
+    const space = new KeySpace();
+    this.#compaction = new Compaction(backend, space);
+    this.#view = {
+      space,
+      pairs: new Pairs(backend, pairCacheBytesMax),
+      current: Math.max(FIRST_REVISION, this.#compaction.revision),
+      compacted: this.#compaction.revision,
+    };
+    this.#revision = this.#view.current;
+    this.#restored = this.#isEmpty();
+  }
+
+  /**
+   * Reads the backend, some milliseconds' worth per step: run it to the end before anything else. Yields the number of
+   * rows read so far. An interrupted compaction goes on with the next compactSlice. Throws a RosterError when the
+   * rows contradict each other.
+   */
+  *restore(): Generator<number, void> {
+    if (this.#restored) return;
+    const newest = yield* restoreIndex(this.#backend, this.#view.space, this.#leases);
+    // A compaction may have removed the newest rows of all: the revision must not go back (etcd #17780).
+    this.#view.current = Math.max(this.#view.current, newest);
+    this.#revision = this.#view.current;
+    this.#restored = true;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get compactRevision(): number {
+    return this.#view.compacted;
+  }
+
+  get keyCount(): number {
+    return this.#view.space.liveCount;
+  }
+
+  range(key: ByteString, rangeEnd: ByteString, options: RangeOptions = {}): RangeResult | ReadRefusal {
+    this.#assertIdle();
+    return readRange(this.#view, key, rangeEnd, options);
+  }
+
+  meta(key: ByteString): KeyMeta | undefined {
+    this.#assertIdle();
+    return readMeta(this.#view.space, key);
+  }
+
+  write(): KvWriter {
+    this.#assertIdle();
+    this.#writing = true;
+    return new Writer({
+      view: this.#view,
+      leases: this.#leases,
+      wantEvents: this.#onRevision !== undefined,
+      ended: (changed, events) => this.#ended(changed, events),
+    });
+  }
+
+  compact(revision: number): ReadRefusal | undefined {
+    this.#assertIdle();
+    if (revision <= this.#view.compacted) return 'Compacted';
+    if (revision > this.#view.current) return 'FutureRev';
+    this.#compaction.schedule(revision);
+    this.#view.compacted = revision;
+    return undefined;
+  }
+
+  compactSlice(budget: number): boolean {
+    this.#assertIdle();
+    return this.#compaction.slice(budget);
+  }
+
+  /** See KvStore.events. `fromRevision` must not be below compactRevision. */
+  events(
+    fromRevision: number,
+    revisionsMax: number,
+    wanted: (key: ByteString) => boolean,
+  ): { batches: RevisionEvents[]; next: number } {
+    this.#assertIdle();
+    assert(fromRevision >= this.#view.compacted, 'the events asked for are compacted');
+    return readEvents(this.#backend, this.#view.current, fromRevision, revisionsMax, wanted);
+  }
+
+  at(key: ByteString, revision: number): KeyValue | undefined {
+    this.#assertIdle();
+    if (revision < this.#view.compacted) return undefined;
+    const entry = this.#view.space.any(key);
+    const at = entry?.find(revision);
+    return entry === undefined || at === undefined ? undefined : this.#view.pairs.at(entry, at.main, at.sub);
+  }
+
+  #ended(changed: boolean, events: Event[]): void {
+    this.#writing = false;
+    this.#revision = this.#view.current;
+    if (changed) this.#onRevision?.({ revision: this.#view.current, events });
+  }
+
+  #isEmpty(): boolean {
+    let empty = true;
+    this.#backend.scan('key', '', undefined, () => {
+      empty = false;
+      return false;
+    });
+    return empty;
+  }
+
+  #assertIdle(): void {
+    assert(this.#restored, 'the store must be restored first');
+    assert(!this.#writing, 'a write transaction is open: ask the writer');
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What a leader believes of one voter's log (paper figure 2, nextIndex and matchIndex; etcd's tracker.Progress), and
+ * whether it may send to it now. In `probe` one APPEND at a time finds where the logs agree; in `replicate` entries are
+ * sent ahead of their acknowledgement. Sends nothing itself.
+ */
+import { Inflights } from './inflights.ts';
+
+export type ProgressState = 'probe' | 'replicate';
+
+export class Progress {
+  readonly id: bigint;
+  readonly inflights: Inflights;
+  state: ProgressState = 'probe';
+  /** The voter's log is known to equal the leader's up to here, durably. */
+  match = 0;
+  /** The next entry to send. */
+  next = 1;
+  /** The commit index last sent with entries. */
+  sentCommit = 0;
+  /** Sending waits for an answer, or for the next heartbeat's. */
+  paused = false;
+  /** Heard from since the last check of the quorum. */
+  recentActive = false;
+  /** The last ReadIndex round this voter has answered. */
+  readRound = 0;
+
+  constructor(id: bigint, inflightAppendsMax: number, inflightBytesMax: number) {
+    this.id = id;
+    this.inflights = new Inflights(inflightAppendsMax, inflightBytesMax);
+  }
+
+  /** A new term: nothing is known, and the first guess is that the log is as long as the leader's (figure 2, Leaders). */
+  reset(lastIndex: number): void {
+    this.match = 0;
+    this.sentCommit = 0;
+    this.next = lastIndex + 1;
+    this.recentActive = false;
+    this.readRound = 0;
+    this.#enter('probe');
+  }
+
+  becomeProbe(): void {
+    this.next = this.match + 1;
+    this.#enter('probe');
+  }
+
+  becomeReplicate(): void {
+    this.next = this.match + 1;
+    this.#enter('replicate');
+  }
+
+  #enter(state: ProgressState): void {
+    this.state = state;
+    this.paused = false;
+    this.inflights.reset();
+  }
+
+  /** An APPEND with `count` entries of `bytes` has been sent. */
+  sent(count: number, bytes: number): void {
+    if (count === 0) return;
+    if (this.state === 'probe') {
+      this.paused = true;
+      return;
+    }
+    this.next += count;
+    this.inflights.add(this.next - 1, bytes);
+    this.paused = this.inflights.full;
+  }
+
+  /** The voter holds everything up to `index`. False when that is old news. */
+  acknowledged(index: number): boolean {
+    if (index <= this.match) return false;
+    this.match = index;
+    this.next = Math.max(this.next, index + 1);
+    this.paused = false;
+    return true;
+  }
+
+  /**
+   * The voter refused entries after `index` and `hint` is the last place where its log may agree (5.3: nextIndex goes
+   * back). False when the refusal answers an older message and says nothing new.
+   */
+  refused(index: number, hint: number): boolean {
+    if (this.state === 'replicate') {
+      if (index <= this.match) return false;
+      this.becomeProbe();
+      return true;
+    }
+    if (this.next - 1 !== index) return false;
+    this.next = Math.max(Math.min(index, hint + 1), this.match + 1);
+    this.paused = false;
+    return true;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The leader's side of log replication (paper 5.3): what to send to whom, and what an answer says about a follower's
+ * log. Moves no commit index and no term; raft.ts does.
+ */
+import type { RaftConfig } from './config.ts';
+import { entryBytes, type RaftLog } from './log.ts';
+import { type Message, MessageType, newMessage } from './messages.ts';
+import type { Outbox } from './outbox.ts';
+import type { Progress } from './progress.ts';
+import type { Tracker } from './tracker.ts';
+
+const T = MessageType.values;
+
+export class Replication {
+  readonly #config: RaftConfig;
+  readonly #log: RaftLog;
+  readonly #tracker: Tracker;
+  readonly #outbox: Outbox;
+
+  constructor(config: RaftConfig, log: RaftLog, tracker: Tracker, outbox: Outbox) {
+    this.#config = config;
+    this.#log = log;
+    this.#tracker = tracker;
+    this.#outbox = outbox;
+  }
+
+  /** Sends every follower what it lacks, or the commit index alone. */
+  broadcast(term: number): void {
+    for (const peer of this.#tracker.peers) this.send(peer, term, true);
+  }
+
+  /**
+   * One APPEND to a follower that may be sent to; without entries only `evenIfEmpty`. False when nothing was sent. A
+   * follower that needs entries already compacted is sent none.
+   */
+  send(peer: Progress, term: number, evenIfEmpty: boolean): boolean {
+    if (peer.paused) return false;
+    const prevIndex = peer.next - 1;
+    const prevTerm = this.#log.term(prevIndex);
+    if (prevTerm === undefined) return false;
+    const entries = peer.inflights.full
+      ? []
+      : this.#log.slice(peer.next, this.#log.lastIndex, this.#config.appendBytesMax);
+    if (entries.length === 0 && !evenIfEmpty) return false;
+    let bytes = 0;
+    for (const entry of entries) bytes += entryBytes(entry);
+    const message = newMessage(T.APPEND, peer.id, term);
+    message.index = prevIndex;
+    message.log_term = prevTerm;
+    message.entries = entries;
+    message.commit = this.#log.committed;
+    this.#outbox.send(message);
+    peer.sent(entries.length, bytes);
+    peer.sentCommit = message.commit;
+    return true;
+  }
+
+  /** Heartbeats to all. The commit index is cut to what the follower is known to hold, so that it can take it blindly. */
+  broadcastHeartbeat(term: number, readRound: number): void {
+    for (const peer of this.#tracker.peers) {
+      const message = newMessage(T.HEARTBEAT, peer.id, term);
+      message.commit = Math.min(peer.match, this.#log.committed);
+      message.context = readRound;
+      this.#outbox.send(message);
+    }
+  }
+
+  /** A follower is alive. If it lacks entries, or an answer to earlier ones was lost, it hears from the leader again. */
+  handleHeartbeatResponse(peer: Progress, term: number): void {
+    peer.paused = false;
+    if (peer.match < this.#log.lastIndex || peer.state === 'probe') this.send(peer, term, true);
+  }
+
+  /** The follower has refused: goes back in its log, skipping whole terms (5.3), and tries again. */
+  handleRefusal(peer: Progress, message: Message, term: number): void {
+    // The follower's term at its hint, when it gave one, rules out every later entry of ours.
+    const hint =
+      message.log_term > 0
+        ? this.#log.conflictByTerm(message.reject_hint, message.log_term).index
+        : message.reject_hint;
+    if (peer.refused(message.index, hint)) this.send(peer, term, true);
+  }
+
+  /** The follower holds everything up to `message.index`. False when that is no news. */
+  handleAcknowledgement(peer: Progress, message: Message): boolean {
+    const news = peer.acknowledged(message.index);
+    if (!news && !(peer.state === 'probe' && peer.match === message.index)) return false;
+    if (peer.state === 'probe') peer.becomeReplicate();
+    else peer.inflights.freeUpTo(message.index);
+    return true;
+  }
+
+  /** Sends all that flow control lets through. */
+  sendAll(peer: Progress, term: number): void {
+    while (this.send(peer, term, false)) {}
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Which watchers want a key: a map for those of one key, an interval tree for those of a range, so that a write costs
+ * what it matches and not what exists.
+ */
+import { assert } from '../util/assert.ts';
+import type { ByteString } from '../util/bytes.ts';
+import { IntervalTree } from './interval-tree.ts';
+import type { Watcher } from './watcher.ts';
+
+export class WatcherIndex {
+  readonly #ofKey = new Map<ByteString, Set<Watcher>>();
+  readonly #ofRange = new IntervalTree<Watcher>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(watcher: Watcher): void {
+    this.#size++;
+    if (watcher.rangeEnd !== '') {
+      this.#ofRange.add(watcher.key, watcher.rangeEnd, watcher);
+      return;
+    }
+    const same = this.#ofKey.get(watcher.key);
+    if (same === undefined) this.#ofKey.set(watcher.key, new Set([watcher]));
+    else same.add(watcher);
+  }
+
+  /** `watcher` must be here. */
+  delete(watcher: Watcher): void {
+    this.#size--;
+    if (watcher.rangeEnd !== '') {
+      this.#ofRange.delete(watcher.key, watcher.rangeEnd, watcher);
+      return;
+    }
+    const same = this.#ofKey.get(watcher.key);
+    assert(same !== undefined, 'nobody watches this key');
+    assert(same.delete(watcher), 'the watcher is not in this index');
+    if (same.size === 0) this.#ofKey.delete(watcher.key);
+  }
+
+  /** Adds the watchers of `key` to `into`. */
+  match(key: ByteString, into: Watcher[]): void {
+    const same = this.#ofKey.get(key);
+    if (same !== undefined) for (const watcher of same) into.push(watcher);
+    this.#ofRange.match(key, into);
+  }
+
+  /** Whether anyone watches `key`. */
+  has(key: ByteString): boolean {
+    return this.#ofKey.has(key) || this.#ofRange.covers(key);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The backend on LMDB. Owns one LMDB environment (data.mdb and lock.mdb in a directory) and the writes it does not have
+ * yet. Each commit is one LMDB transaction, synced before `done`; it never waits for the disk on the event loop. Does
+ * not keep other processes away: the lock on the data directory is taken elsewhere.
+ */
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { type Backend, type BackendSize, BUCKETS, type Bucket } from '../../core/mvcc/backend.ts';
+import { type Generation, Overlay, type Row, type RowSource } from '../../core/mvcc/overlay.ts';
+import { assert } from '../../core/util/assert.ts';
+import type { ByteString } from '../../core/util/bytes.ts';
+import { checkStoreDirectory, openError } from './lmdb-check.ts';
+import { RowWriter } from './lmdb-rows.ts';
+
+/** Address space reserved at first (etcd's initial mmap); LMDB maps more when the file outgrows it. */
+export const MAP_BYTES_INITIAL = 10 * 2 ** 30;
+
+/** Keys are byte strings on both sides: written and read as latin1 without an intermediate copy. */
+const latin1Keys = {
+  writeKey: (key: ByteString, target: Buffer, start: number): number => start + target.write(key, start, 'latin1'),
+  readKey: (source: Buffer, start: number, end: number): ByteString => source.toString('latin1', start, end),
+};
+
+const ROW_OPTIONS = { encoding: 'binary', keyEncoder: latin1Keys, cache: false } as const;
+
+export type Table = Database<Buffer, ByteString>;
+
+export interface LmdbBackendOptions {
+  /** Made if it does not exist. */
+  directory: string;
+  mapBytesInitial?: number;
+}
+
+interface Commit {
+  generation: Generation;
+  done: (error?: Error) => void;
+}
+
+export class LmdbBackend implements Backend {
+  readonly #root: RootDatabase<Buffer, ByteString>;
+  readonly #tables: Readonly<Record<Bucket, Table>>;
+  readonly #writer: RowWriter;
+  readonly #overlay = new Overlay();
+  readonly #queue: Commit[] = [];
+  #running = false;
+  #failure: Error | undefined;
+  #size: BackendSize | undefined;
+  #whenClosed: ((error?: Error) => void) | undefined;
+
+  /** Opens or makes the environment. Throws a RosterError that says what is wrong with the directory. */
+  constructor({ directory, mapBytesInitial = MAP_BYTES_INITIAL }: LmdbBackendOptions) {
+    checkStoreDirectory(directory);
+    try {
+      this.#root = open<Buffer, ByteString>({
+        path: directory,
+        noSubdir: false,
+        mapSize: mapBytesInitial,
+        maxDbs: BUCKETS.length,
+        overlappingSync: false,
+        eventTurnBatching: false,
+        ...ROW_OPTIONS,
+      });
+      const entries = BUCKETS.map((bucket) => [bucket, this.#root.openDB<Buffer, ByteString>(bucket, ROW_OPTIONS)]);
+      this.#tables = Object.fromEntries(entries) as Record<Bucket, Table>;
+    } catch (error) {
+      throw openError(directory, error as Error);
+    }
+    this.#writer = new RowWriter(this.#root, this.#tables);
+  }
+
+  get pendingWrites(): number {
+    return this.#overlay.pendingWrites;
+  }
+
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    this.#assertOpen();
+    const row = this.#overlay.get(bucket, key);
+    return row === undefined ? this.#tables[bucket].getBinary(key) : (row ?? undefined);
+  }
+
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    this.#assertOpen();
+    if (to !== undefined && to <= from) return;
+    const below = new TableCursor(this.#tables[bucket], from, to);
+    try {
+      this.#overlay.scan(bucket, from, to, below, visit);
+    } finally {
+      below.close();
+    }
+  }
+
+  put(bucket: Bucket, key: ByteString, value: Uint8Array): void {
+    this.#assertOpen();
+    this.#overlay.set(bucket, key, value);
+  }
+
+  delete(bucket: Bucket, key: ByteString): void {
+    this.#assertOpen();
+    this.#overlay.set(bucket, key, null);
+  }
+
+  commit(done: (error?: Error) => void): void {
+    this.#assertOpen();
+    this.#queue.push({ generation: this.#overlay.seal(), done });
+    if (!this.#running) void this.#run();
+  }
+
+  size(): BackendSize {
+    this.#assertOpen();
+    if (this.#size === undefined || !this.#running) this.#size ??= this.#measure();
+    return this.#size;
+  }
+
+  close(done: (error?: Error) => void): void {
+    this.#assertOpen();
+    this.#whenClosed = done;
+    if (!this.#running) void this.#closeRoot(done);
+  }
+
+  /** Writes what is queued, all of it at once when several commits wait, until nothing is. */
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#queue.length > 0) {
+      const commits = this.#queue.splice(0);
+      this.#failure ??= await this.#writer.write(commits.map((commit) => commit.generation));
+      if (this.#failure === undefined) {
+        this.#size = undefined;
+        for (const commit of commits) this.#overlay.drop(commit.generation);
+      }
+      for (const commit of commits) commit.done(this.#failure);
+    }
+    this.#running = false;
+    if (this.#whenClosed !== undefined) await this.#closeRoot(this.#whenClosed);
+  }
+
+  async #closeRoot(done: (error?: Error) => void): Promise<void> {
+    const error = await this.#root.close().then(
+      () => undefined,
+      (reason: unknown) => (reason instanceof Error ? reason : new Error(String(reason))),
+    );
+    done(error);
+  }
+
+  /** Live pages are those of the tables, of the table of tables, of LMDB's free list, and its two headers. */
+  #measure(): BackendSize {
+    const environment = this.#root.getStats() as EnvironmentStats;
+    let pages = 2 + pagesOf(environment.root) + pagesOf(environment.free);
+    for (const bucket of BUCKETS) pages += pagesOf(this.#tables[bucket].getStats() as TreeStats);
+    const pageBytes = environment.root.pageSize;
+    return { total: (environment.lastPageNumber + 1) * pageBytes, inUse: pages * pageBytes };
+  }
+
+  #assertOpen(): void {
+    assert(this.#whenClosed === undefined, 'the backend is closed');
+  }
+}
+
+interface TreeStats {
+  pageSize: number;
+  treeBranchPageCount: number;
+  treeLeafPageCount: number;
+  overflowPages: number;
+}
+
+interface EnvironmentStats {
+  lastPageNumber: number;
+  root: TreeStats;
+  free: TreeStats;
+}
+
+function pagesOf(stats: TreeStats): number {
+  return stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
+}
+
+/** The rows LMDB holds. Keys and values are copies: they outlive the read transaction. */
+class TableCursor implements RowSource {
+  key: ByteString | undefined;
+  value: Row = null;
+  readonly #rows: Iterator<{ key: ByteString; value: Buffer }>;
+
+  constructor(table: Table, from: ByteString, to: ByteString | undefined) {
+    // LMDB has no empty key: nothing sorts below "\0".
+    const start = from === '' ? '\0' : from;
+    this.#rows = table.getRange(to === undefined ? { start } : { start, end: to })[Symbol.iterator]();
+    this.advance();
+  }
+
+  advance(): void {
+    const step = this.#rows.next();
+    if (step.done === true) {
+      this.key = undefined;
+      return;
+    }
+    this.key = step.value.key;
+    this.value = step.value.value;
+  }
+
+  close(): void {
+    this.#rows.return?.();
+  }
+}

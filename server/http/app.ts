@@ -1,0 +1,66 @@
+/** The HTTP face of a member: health, version and metrics for people and probes, the JSON gateway for programs. */
+import { Hono } from 'hono';
+import { RosterError } from '../../core/errors.ts';
+import type { RpcContext } from '../rpc/context.ts';
+import type { Method } from '../rpc/service.ts';
+import { CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION } from '../version.ts';
+import { mountGateway } from './gateway.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface AppOptions {
+  context: RpcContext;
+  methods: readonly Method[];
+  metrics: Metrics;
+  gateway: boolean;
+  maxRequestBytes: number;
+  /** A request failed in a way nobody foresaw: a bug. */
+  onBug: (error: Error) => void;
+}
+
+/** etcd's CORS answer with its default `--cors=*`. */
+const corsHeaders = {
+  'Access-Control-Allow-Methods': 'POST, GET, OPTIONS, PUT, DELETE',
+  'Access-Control-Allow-Origin': '*',
+  'Access-Control-Allow-Headers': 'accept, content-type, authorization',
+};
+
+export function createApp(options: AppOptions): Hono {
+  const { context } = options;
+  const app = new Hono();
+  app.onError((error, c) => {
+    options.onBug(error);
+    return c.text('internal error\n', 500);
+  });
+  app.use(async (c, next) => {
+    if (c.req.method === 'OPTIONS') return c.body(null, 200, corsHeaders);
+    await next();
+    for (const [name, value] of Object.entries(corsHeaders)) c.res.headers.set(name, value);
+    return undefined;
+  });
+  app.get('/health', async (c) => {
+    const reason = await unhealthyReason(context, c.req.query('serializable') === 'true');
+    if (reason === '') return c.json({ health: 'true', reason });
+    return c.text(`${JSON.stringify({ health: 'false', reason })}\n`, 503);
+  });
+  app.all('/health', (c) => c.text('Method Not Allowed\n', 405, { Allow: 'GET' }));
+  app.get('/version', (c) =>
+    c.json({ etcdserver: ETCD_VERSION, etcdcluster: CLUSTER_VERSION, storage: STORAGE_VERSION }),
+  );
+  app.get('/metrics', async (c) => c.text(await options.metrics.text(), 200, { 'Content-Type': options.metrics.type }));
+  if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes);
+  return app;
+}
+
+/** '' when healthy: there is a leader and a read goes through (etcd's /health; docs: "Monitoring etcd"). */
+function unhealthyReason(context: RpcContext, serializable: boolean): Promise<string> {
+  if (context.node.status().leader === 0n) return Promise.resolve('RAFT NO LEADER');
+  return new Promise((resolve) => {
+    const read = (error?: RosterError) => {
+      const result = error ?? context.machine.store.range('health', '', { countOnly: true });
+      if (result instanceof RosterError) resolve(`RANGE ERROR:${result.message}`);
+      else resolve(typeof result === 'string' ? `RANGE ERROR:${result}` : '');
+    };
+    if (serializable) read();
+    else context.node.linearizableRead(read);
+  });
+}

@@ -1,0 +1,195 @@
+/**
+ * The JSON gateway: etcd's `/v3/...` paths over the same handlers that gRPC calls (grpc-gateway's dialect, see
+ * core/wire/json.ts). Owns paths, bodies, streams of lines and error bodies; knows no RPC by name but its path.
+ */
+import type { Context, Hono } from 'hono';
+import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
+import { fromJson, toJson } from '../../core/wire/json.ts';
+import type { CallContext, Method, Responder, StreamMethod, UnaryMethod } from '../rpc/service.ts';
+import { errorBody, httpStatusOf } from './grpc-status.ts';
+import { JsonSequence } from './json-sequence.ts';
+
+/** A JSON body is larger than the message it stands for: base64 and names. */
+const JSON_OVERHEAD = 2;
+/** Responses a stream may hold for a reader that is behind, before its handler is told to wait. */
+const STREAM_LINES_MAX = 64;
+
+/** Path -> RPC; some paths have an older twin. */
+const routes: readonly (readonly [string, string])[] = [
+  ['/v3/kv/range', '/etcdserverpb.KV/Range'],
+  ['/v3/kv/put', '/etcdserverpb.KV/Put'],
+  ['/v3/kv/deleterange', '/etcdserverpb.KV/DeleteRange'],
+  ['/v3/kv/txn', '/etcdserverpb.KV/Txn'],
+  ['/v3/kv/compaction', '/etcdserverpb.KV/Compact'],
+  ['/v3/watch', '/etcdserverpb.Watch/Watch'],
+  ['/v3/lease/grant', '/etcdserverpb.Lease/LeaseGrant'],
+  ['/v3/lease/revoke', '/etcdserverpb.Lease/LeaseRevoke'],
+  ['/v3/kv/lease/revoke', '/etcdserverpb.Lease/LeaseRevoke'],
+  ['/v3/lease/keepalive', '/etcdserverpb.Lease/LeaseKeepAlive'],
+  ['/v3/lease/timetolive', '/etcdserverpb.Lease/LeaseTimeToLive'],
+  ['/v3/kv/lease/timetolive', '/etcdserverpb.Lease/LeaseTimeToLive'],
+  ['/v3/lease/leases', '/etcdserverpb.Lease/LeaseLeases'],
+  ['/v3/kv/lease/leases', '/etcdserverpb.Lease/LeaseLeases'],
+  ['/v3/cluster/member/list', '/etcdserverpb.Cluster/MemberList'],
+  ['/v3/maintenance/status', '/etcdserverpb.Maintenance/Status'],
+  ['/v3/maintenance/alarm', '/etcdserverpb.Maintenance/Alarm'],
+];
+
+export function mountGateway(app: Hono, methods: readonly Method[], maxRequestBytes: number): void {
+  const byPath = new Map(methods.map((method) => [method.path, method]));
+  const bodyBytesMax = maxRequestBytes * JSON_OVERHEAD;
+  for (const [path, rpc] of routes) {
+    const method = byPath.get(rpc);
+    if (method === undefined) continue;
+    app.post(path, (c) => (method.kind === 'unary' ? unary(c, method, bodyBytesMax) : stream(c, method, bodyBytesMax)));
+    app.all(path, (c) => errorResponse(c, otherError(GrpcStatus.UNIMPLEMENTED, 'Method Not Allowed')));
+  }
+  app.all('/v3/*', (c) => errorResponse(c, otherError(GrpcStatus.NOT_FOUND, 'Not Found')));
+}
+
+function errorResponse(c: Context, error: RosterError): Response {
+  return c.json(errorBody(error), httpStatusOf(error) as 500);
+}
+
+/** A handler may only fail with a RosterError; anything else is a bug and goes on to stop the process. */
+function expected(error: unknown): RosterError {
+  if (error instanceof RosterError) return error;
+  throw error;
+}
+
+function callContext(c: Context): CallContext {
+  const { signal } = c.req.raw;
+  return {
+    metadata: (name) => c.req.header(name),
+    remote: (c.env as { incoming?: { socket?: { remoteAddress?: string } } })?.incoming?.socket?.remoteAddress ?? '',
+    get cancelled() {
+      return signal.aborted;
+    },
+    onCancel(listener) {
+      if (signal.aborted) listener();
+      else signal.addEventListener('abort', listener, { once: true });
+    },
+  };
+}
+
+async function readBody(c: Context, bytesMax: number): Promise<string> {
+  const body = c.req.raw.body;
+  if (body === null) return '';
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of body as unknown as AsyncIterable<Uint8Array>) {
+    bytes += part.length;
+    if (bytes > bytesMax) {
+      throw otherError(GrpcStatus.RESOURCE_EXHAUSTED, `request body larger than max (${bytes} vs. ${bytesMax})`);
+    }
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+const jsonHeaders = { 'Content-Type': 'application/json', 'Grpc-Metadata-Content-Type': 'application/grpc' };
+
+async function unary(c: Context, method: UnaryMethod, bodyBytesMax: number): Promise<Response> {
+  try {
+    const body = await readBody(c, bodyBytesMax);
+    const request = fromJson(method.request, body.trim() === '' ? {} : body);
+    const result = await new Promise<object>((resolve) => method.handle(callContext(c), request, resolve));
+    if (result instanceof RosterError) return errorResponse(c, result);
+    return c.body(toJson(method.response, result), 200, jsonHeaders);
+  } catch (error) {
+    return errorResponse(c, expected(error));
+  }
+}
+
+/** A chunked answer, one JSON object a line; requests are read from the body for as long as it comes. */
+function stream(c: Context, method: StreamMethod, bodyBytesMax: number): Promise<Response> {
+  return new Promise((resolve) => {
+    const answer = new LineAnswer(c, method, resolve);
+    const handler = method.open(callContext(c), answer);
+    answer.onGone = () => handler.cancel();
+    const feed = async () => {
+      const sequence = new JsonSequence(bodyBytesMax);
+      const body = (c.req.raw.body ?? []) as unknown as AsyncIterable<Uint8Array>;
+      for await (const chunk of body) {
+        for (const text of sequence.push(chunk)) handler.message(fromJson(method.request, text));
+      }
+      sequence.end();
+      handler.halfClose();
+    };
+    feed().catch((error: unknown) => {
+      if (c.req.raw.signal.aborted) return answer.gone();
+      answer.gone();
+      answer.end(expected(error));
+    });
+    c.req.raw.signal.addEventListener('abort', () => answer.gone(), { once: true });
+  });
+}
+
+/** The responder of one streamed answer. The HTTP status is settled by what comes first: a line, or a failure. */
+class LineAnswer implements Responder<object> {
+  onDrain: (() => void) | undefined;
+  onGone: () => void = () => {};
+  readonly #context: Context;
+  readonly #method: StreamMethod;
+  readonly #resolve: (response: Response) => void;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #slow = false;
+  #over = false;
+  #handlerGone = false;
+
+  constructor(context: Context, method: StreamMethod, resolve: (response: Response) => void) {
+    this.#context = context;
+    this.#method = method;
+    this.#resolve = resolve;
+  }
+
+  send(response: object): boolean {
+    if (this.#over) return true;
+    this.#line(`{"result":${toJson(this.#method.response, response)}}\n`);
+    this.#slow = (this.#controller!.desiredSize ?? 0) <= 0;
+    return !this.#slow;
+  }
+
+  end(error?: RosterError): void {
+    if (this.#over) return;
+    if (error !== undefined && this.#controller === undefined) {
+      this.#over = true;
+      this.#resolve(this.#context.json({ error: errorBody(error) }, httpStatusOf(error) as 500));
+      return;
+    }
+    if (error !== undefined) this.#line(`${JSON.stringify({ error: errorBody(error) })}\n`);
+    this.#over = true;
+    this.#open().close();
+  }
+
+  /** The reader has left, or its request cannot be read on: tells the handler once. */
+  gone(): void {
+    if (this.#handlerGone || this.#over) return;
+    this.#handlerGone = true;
+    this.onGone();
+  }
+
+  #line(text: string): void {
+    this.#open().enqueue(Buffer.from(text, 'utf8'));
+  }
+
+  #open(): ReadableStreamDefaultController<Uint8Array> {
+    if (this.#controller !== undefined) return this.#controller;
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => {
+          if (!this.#slow) return;
+          this.#slow = false;
+          this.onDrain?.();
+        },
+        cancel: () => this.gone(),
+      },
+      { highWaterMark: STREAM_LINES_MAX },
+    );
+    this.#resolve(this.#context.body(body, 200, jsonHeaders));
+    return this.#controller!;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Cuts a stream of bytes into the JSON objects it consists of, with or without white space between them. Finds where
+ * each ends; whether it is valid JSON is for the parser to say.
+ */
+import { GrpcStatus, otherError } from '../../core/errors.ts';
+
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+export class JsonSequence {
+  readonly #bytesMax: number;
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  #depth = 0;
+  #inString = false;
+  #escaped = false;
+
+  /** `bytesMax`: the largest single object. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Complete objects that end in this chunk, as text. Throws RosterError on an object over the limit or text that is no object. */
+  push(chunk: Uint8Array): string[] {
+    const complete: string[] = [];
+    let start = 0;
+    for (let i = 0; i < chunk.length; i++) {
+      const byte = chunk[i]!;
+      if (this.#depth === 0) {
+        if (byte === OPEN) {
+          this.#depth = 1;
+          start = i;
+        } else if (byte > 0x20) throw invalid(`expected '{', found ${JSON.stringify(String.fromCharCode(byte))}`);
+      } else if (this.#step(byte)) {
+        this.#keep(chunk.subarray(start, i + 1));
+        complete.push(this.#take());
+      }
+    }
+    if (this.#depth > 0) this.#keep(chunk.slice(start));
+    return complete;
+  }
+
+  /** The input has ended. Throws when it ended inside an object. */
+  end(): void {
+    if (this.#depth > 0) throw invalid('unexpected end of JSON input');
+  }
+
+  /** Advances by one byte inside an object; true when it closes the outermost. */
+  #step(byte: number): boolean {
+    if (this.#inString) {
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === BACKSLASH) this.#escaped = true;
+      else if (byte === QUOTE) this.#inString = false;
+      return false;
+    }
+    if (byte === QUOTE) this.#inString = true;
+    else if (byte === OPEN || byte === OPEN_LIST) this.#depth++;
+    else if (byte === CLOSE || byte === CLOSE_LIST) return --this.#depth === 0;
+    return false;
+  }
+
+  #keep(part: Uint8Array): void {
+    this.#bytes += part.length;
+    if (this.#bytes > this.#bytesMax) {
+      throw otherError(
+        GrpcStatus.RESOURCE_EXHAUSTED,
+        `request body larger than max (${this.#bytes} vs. ${this.#bytesMax})`,
+      );
+    }
+    this.#parts.push(part);
+  }
+
+  #take(): string {
+    const text = Buffer.concat(this.#parts).toString('utf8');
+    this.#parts = [];
+    this.#bytes = 0;
+    return text;
+  }
+}
+
+function invalid(what: string) {
+  return otherError(GrpcStatus.INVALID_ARGUMENT, `invalid JSON: ${what}`);
+}

@@ -1,0 +1,218 @@
+/**
+ * Prometheus metrics under etcd's names, so that dashboards made for etcd work. Hot paths only count in plain numbers;
+ * everything is copied into the registry when it is scraped.
+ */
+import { readdirSync } from 'node:fs';
+import { Counter, Gauge, Registry } from 'prom-client';
+import { RosterError } from '../../core/errors.ts';
+import type { RpcContext } from '../rpc/context.ts';
+import type { Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
+import { CLUSTER_VERSION, ETCD_VERSION } from '../version.ts';
+
+export interface Metrics {
+  readonly type: string;
+  text(): Promise<string>;
+}
+
+/** What one RPC has done so far, by gRPC status. */
+interface CallCounts {
+  started: number;
+  readonly handled: number[];
+}
+
+export type RpcCounts = ReadonlyMap<string, CallCounts>;
+
+/** The same methods, counted. */
+export function counted(methods: readonly Method[]): { methods: Method[]; counts: RpcCounts } {
+  const counts = new Map<string, CallCounts>();
+  const wrapped = methods.map((method) => {
+    const count: CallCounts = { started: 0, handled: [] };
+    counts.set(method.path, count);
+    return method.kind === 'unary' ? countUnary(method, count) : countStream(method, count);
+  });
+  return { methods: wrapped, counts };
+}
+
+function add(count: CallCounts, status: number): void {
+  count.handled[status] = (count.handled[status] ?? 0) + 1;
+}
+
+function countUnary(method: UnaryMethod, count: CallCounts): UnaryMethod {
+  return {
+    ...method,
+    handle(call, request, done) {
+      count.started++;
+      method.handle(call, request, (result) => {
+        add(count, result instanceof RosterError ? result.status : 0);
+        done(result);
+      });
+    },
+  };
+}
+
+function countStream(method: StreamMethod, count: CallCounts): StreamMethod {
+  return {
+    ...method,
+    open(call, responder) {
+      count.started++;
+      const { end } = responder;
+      responder.end = (error) => {
+        add(count, error?.status ?? 0);
+        end.call(responder, error);
+      };
+      call.onCancel(() => add(count, 1));
+      return method.open(call, responder);
+    },
+  };
+}
+
+const statusNames = [
+  'OK',
+  'Canceled',
+  'Unknown',
+  'InvalidArgument',
+  'DeadlineExceeded',
+  'NotFound',
+  'AlreadyExists',
+  'PermissionDenied',
+  'ResourceExhausted',
+  'FailedPrecondition',
+  'Aborted',
+  'OutOfRange',
+  'Unimplemented',
+  'Internal',
+  'Unavailable',
+  'DataLoss',
+  'Unauthenticated',
+] as const;
+
+export function createMetrics(context: RpcContext, counts: RpcCounts): Metrics {
+  const registry = new Registry();
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  const counter = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
+  const { node, machine } = context;
+  const { store } = machine;
+
+  gauge('etcd_server_has_leader', 'Whether a leader exists: 1 or 0.', () => (node.status().leader === 0n ? 0 : 1));
+  gauge('etcd_server_is_leader', 'Whether this member leads: 1 or 0.', () => (node.status().isLeader ? 1 : 0));
+  counter(
+    'etcd_server_proposals_committed_total',
+    'Index of the last committed entry.',
+    () => node.status().commitIndex,
+  );
+  counter('etcd_server_proposals_applied_total', 'Index of the last applied entry.', () => node.status().appliedIndex);
+  gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
+  gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
+  gauge('etcd_debugging_mvcc_keys_total', 'Live keys.', () => store.keyCount);
+  gauge('etcd_debugging_mvcc_current_revision', 'Current revision of the store.', () => store.revision);
+  gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => store.compactRevision);
+  identity(registry, context);
+  rpcs(registry, counts);
+  processMetrics(registry);
+  return { type: registry.contentType, text: () => registry.metrics() };
+}
+
+function identity(registry: Registry, context: RpcContext): void {
+  const one = (name: string, help: string, label: string, value: string) =>
+    new Gauge({ name, help, labelNames: [label], registers: [registry] }).set({ [label]: value }, 1);
+  one('etcd_server_version', 'Version of the API this server speaks.', 'server_version', ETCD_VERSION);
+  one(
+    'etcd_cluster_version',
+    'Version the cluster has agreed on.',
+    'cluster_version',
+    CLUSTER_VERSION.replace(/\.\d+$/, ''),
+  );
+  one('etcd_server_id', 'ID of this member.', 'server_id', context.identity.memberId.toString(16));
+}
+
+function rpcs(registry: Registry, counts: RpcCounts): void {
+  const split = (path: string) => {
+    const [, service = '', method = ''] = path.split('/');
+    return { grpc_service: service, grpc_method: method };
+  };
+  new Counter({
+    name: 'grpc_server_started_total',
+    help: 'RPCs started on the server.',
+    labelNames: ['grpc_service', 'grpc_method'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [path, count] of counts) this.inc(split(path), count.started);
+    },
+  });
+  new Counter({
+    name: 'grpc_server_handled_total',
+    help: 'RPCs completed on the server, by status.',
+    labelNames: ['grpc_service', 'grpc_method', 'grpc_code'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [path, count] of counts) {
+        count.handled.forEach((handled, status) => {
+          this.inc({ ...split(path), grpc_code: statusNames[status] ?? 'Unknown' }, handled);
+        });
+      }
+    },
+  });
+}
+
+function processMetrics(registry: Registry): void {
+  const startSeconds = Date.now() / 1000 - process.uptime();
+  new Gauge({
+    name: 'process_resident_memory_bytes',
+    help: 'Resident memory.',
+    registers: [registry],
+    collect() {
+      this.set(process.memoryUsage.rss());
+    },
+  });
+  new Gauge({
+    name: 'process_start_time_seconds',
+    help: 'Start of the process, Unix time.',
+    registers: [registry],
+  }).set(startSeconds);
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'User and system CPU time.',
+    registers: [registry],
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+  new Gauge({
+    name: 'process_open_fds',
+    help: 'Open file descriptors.',
+    registers: [registry],
+    collect() {
+      this.set(openDescriptors());
+    },
+  });
+}
+
+/** Linux tells; elsewhere 0. */
+function openDescriptors(): number {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return 0;
+  }
+}

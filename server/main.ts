@@ -1,0 +1,108 @@
+#!/usr/bin/env node
+/** `roster`: picks the command, and owns what belongs to the process: signals, exit codes, the last words of a failure. */
+import { RosterError } from '../core/errors.ts';
+import { describeFlags, UsageError } from './config/flag-table.ts';
+import { createLogger } from './config/log.ts';
+import { readServeFlags, serveFlags } from './config/serve-flags.ts';
+import { ETCD_VERSION, ROSTER_VERSION } from './version.ts';
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+const help = `usage: roster COMMAND [flags]
+
+  serve         run a member of the store: etcd's API, etcd's flags
+  registrator   put services on the roster: from Docker, from files, or one wrapped command (registrator exec -- CMD)
+  confd         render config files from keys, and keep them current
+  dev           all of it in one process, with a demo (what npm start runs)
+  version       print versions
+
+roster COMMAND --help lists a command's flags.
+`;
+
+type Command = (args: string[]) => Promise<number>;
+
+const commands: Readonly<Record<string, Command>> = {
+  serve,
+  dev,
+  async registrator(args) {
+    const { runRegistrator } = await import('../registrator/cli.ts');
+    return runRegistrator(args);
+  },
+  async confd(args) {
+    const { runConfd } = await import('../confd/cli.ts');
+    return runConfd(args, stopSignal());
+  },
+  version: async () => say(`roster ${ROSTER_VERSION}\netcd API ${ETCD_VERSION}\nnode ${process.version}\n`),
+  help: async () => say(help),
+};
+
+function say(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+/** Fires at the first SIGTERM or SIGINT; the second ends the process at once. */
+function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
+      controller.abort();
+    });
+  }
+  return controller.signal;
+}
+
+async function serve(args: string[]): Promise<number> {
+  if (args.some((arg) => /^--?(?:help|h)$/.test(arg))) {
+    return say(
+      `usage: roster serve [flags]\n\nEvery flag can be given as ETCD_<FLAG_NAME> in the environment.\n\n${describeFlags(serveFlags)}\n`,
+    );
+  }
+  const signal = stopSignal();
+  const flags = readServeFlags(args, process.env);
+  const log = createLogger({ level: flags['log-level'], format: flags['log-format'] });
+  const { startServer } = await import('./serve.ts');
+  const server = await startServer(flags, log);
+  const failure = await Promise.race([
+    server.failed,
+    new Promise<undefined>((resolve) => {
+      if (signal.aborted) resolve(undefined);
+      signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    }),
+  ]);
+  if (failure === undefined) log.info('stopping: calls under way are finished first');
+  await server.stop();
+  return failure === undefined ? 0 : EXIT_FAILURE;
+}
+
+async function dev(args: string[]): Promise<number> {
+  if (args.length > 0) throw new UsageError(`roster dev takes no arguments, found ${JSON.stringify(args[0])}`);
+  const { runDev } = await import('./dev/dev.ts');
+  await runDev(stopSignal());
+  return 0;
+}
+
+async function main(argv: string[]): Promise<number> {
+  const [first = 'help', ...rest] = argv;
+  if (/^--?(?:help|h)$/.test(first)) return say(help);
+  if (/^--?version$/.test(first)) return commands.version!([]);
+  // `roster --data-dir X` is `roster serve --data-dir X`: what stood in a unit file for etcd goes on working.
+  if (first.startsWith('-')) return serve(argv);
+  const command = Object.hasOwn(commands, first) ? commands[first] : undefined;
+  if (command === undefined) throw new UsageError(`unknown command ${JSON.stringify(first)}`);
+  return command(rest);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (error instanceof UsageError) {
+    process.stderr.write(`roster: ${error.message}\nroster help, or roster COMMAND --help, says more.\n`);
+    process.exitCode = EXIT_USAGE;
+  } else if (error instanceof RosterError) {
+    process.stderr.write(`roster: ${error.message}\n`);
+    process.exitCode = EXIT_FAILURE;
+  } else throw error;
+}

@@ -1,0 +1,50 @@
+/**
+ * What every RPC handler works on: the node that replicates, the machine that holds the state, and who this member is.
+ * Owns the completion of response headers.
+ */
+import type { StateMachine } from '../../core/apply/state-machine.ts';
+import { RosterError } from '../../core/errors.ts';
+import type { Node } from '../../core/node/node.ts';
+import type { Member, ResponseHeader } from '../../core/wire/messages.ts';
+
+export interface Identity {
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+}
+
+export interface RpcContext {
+  readonly identity: Identity;
+  readonly node: Node;
+  readonly machine: StateMachine;
+  /** Members of the cluster, sorted by ID. */
+  members(): Member[];
+  readonly limits: RpcLimits;
+}
+
+export interface RpcLimits {
+  maxTxnOps: number;
+  maxRequestBytes: number;
+}
+
+/** A response that has, or may have, a header. */
+export interface WithHeader {
+  header?: ResponseHeader | undefined;
+}
+
+/** A fresh header of this member. `revision` is 0 for calls that do not concern the key space. */
+export function header(context: RpcContext, revision: number): ResponseHeader {
+  const { clusterId, memberId } = context.identity;
+  return { cluster_id: clusterId, member_id: memberId, revision, raft_term: context.node.term };
+}
+
+/** Adds what only the serving member knows to the header that the state machine began (it holds the revision). */
+export function completed<T extends object>(context: RpcContext, result: T | RosterError): T | RosterError {
+  if (result instanceof RosterError) return result;
+  const { header: begun } = result as WithHeader;
+  if (begun !== undefined) {
+    begun.cluster_id = context.identity.clusterId;
+    begun.member_id = context.identity.memberId;
+    begun.raft_term = context.node.term;
+  }
+  return result;
+}

@@ -1,0 +1,205 @@
+/**
+ * The language of the transcripts in testdata/: a block is commands, then `----`, then what happened, then a blank
+ * line; `#` begins a comment. testdata/README.md lists them. After etcd's raft interaction tests.
+ */
+import { type Message, MessageType } from '../../core/raft/messages.ts';
+import type { Ready } from '../../core/raft/ready.ts';
+import type { Entry } from '../../core/wire/messages.ts';
+import { Cluster, type ClusterOptions, data, hardStateText, text } from './cluster.ts';
+
+const TYPE_NAMES = new Map<number, string>(Object.entries(MessageType.values).map(([name, value]) => [value, name]));
+
+function entryText(entry: Entry): string {
+  return `${entry.index}/t${entry.term}${entry.data.length === 0 ? '' : ` ${JSON.stringify(data(entry))}`}`;
+}
+
+function entriesText(entries: readonly Entry[]): string {
+  return `[${entries.map(entryText).join(', ')}]`;
+}
+
+function messageText(message: Message): string {
+  const name = TYPE_NAMES.get(message.type)!;
+  const parts = [`${message.from}->${message.to} ${name} term ${message.term}`];
+  const place = `${message.index}/t${message.log_term}`;
+  if (name === 'VOTE' || name === 'PRE_VOTE') parts.push(`log ends at ${place}`);
+  if (name.endsWith('VOTE_RESPONSE')) parts.push(message.reject ? 'refused' : 'granted');
+  if (name === 'APPEND') parts.push(`after ${place}`, `commit ${message.commit}`, entriesText(message.entries));
+  if (name === 'APPEND_RESPONSE') {
+    if (message.reject) parts.push(`refused after ${message.index}`, `try ${message.reject_hint}/t${message.log_term}`);
+    else parts.push(`holds up to ${message.index}`);
+  }
+  if (name === 'HEARTBEAT') parts.push(`commit ${message.commit}`);
+  if (message.context > 0) parts.push(`read round ${message.context}`);
+  return parts.join(', ');
+}
+
+export class Transcript {
+  #cluster = new Cluster(1);
+  readonly #out: string[] = [];
+  /** Nodes whose writes wait for a `persist`. */
+  readonly #slowDisks = new Set<bigint>();
+
+  /** Runs the commands of one block and returns the account of it. */
+  run(commands: readonly string[]): string {
+    this.#out.length = 0;
+    for (const command of commands) {
+      const [name, ...words] = command.split(/\s+/);
+      const handler = this.#commands[name!];
+      if (handler === undefined) throw new Error(`unknown command: ${command}`);
+      handler(words);
+    }
+    return this.#out.length === 0 ? 'ok' : this.#out.join('\n');
+  }
+
+  readonly #commands: Record<string, (words: string[]) => void> = {
+    nodes: ([size, ...settings]) => this.#create(Number(size), settings),
+    campaign: ([id]) => this.#raft(id).campaign(),
+    tick: ([id, count = '1']) => {
+      for (let i = 0; i < Number(count); i++) this.#raft(id).tick();
+    },
+    propose: ([id, ...values]) => {
+      const refusal = this.#raft(id).propose(values.map(text));
+      if (refusal !== undefined) this.#say(`${id} refuses: ${refusal.message}`);
+    },
+    read: ([id, context]) => {
+      const refusal = this.#raft(id).readIndex(BigInt(context!));
+      if (refusal !== undefined) this.#say(`${id} refuses: ${refusal.message}`);
+    },
+    ready: ([id]) => {
+      if (this.#raft(id).hasReady()) this.#ready(BigInt(id!));
+      else this.#say(`${id} has nothing to do`);
+    },
+    persist: ([id, count = '1']) => {
+      for (let i = 0; i < Number(count); i++) this.#persist(BigInt(id!));
+    },
+    deliver: (words) => {
+      for (const message of this.#matching(words)) this.#deliver(message);
+    },
+    drop: (words) => {
+      for (const message of this.#matching(words)) {
+        this.#cluster.network.splice(this.#cluster.network.indexOf(message), 1);
+        this.#say(`lost: ${messageText(message)}`);
+      }
+    },
+    settle: () => this.#settle(),
+    quietly: ([name, ...words]) => {
+      const length = this.#out.length;
+      this.#commands[name!]!(words);
+      this.#out.length = length;
+    },
+    crash: ([id]) => {
+      const member = this.#cluster.member(BigInt(id!));
+      const { writes } = member;
+      member.crash();
+      const { entries, hardState } = member.disk.restored;
+      this.#say(
+        `${id} loses ${writes.length} writes; its disk has ${entriesText(entries)}, ${hardStateText(hardState)}`,
+      );
+    },
+    compact: ([id, index]) => {
+      this.#cluster.member(BigInt(id!)).disk.compact(Number(index));
+      this.#raft(id).compact(Number(index));
+    },
+    cut: (ids) => this.#cluster.cut(...ids.map(Number)),
+    heal: () => this.#cluster.heal(),
+    'slow-disk': ([id]) => void this.#slowDisks.add(BigInt(id!)),
+    'fast-disk': ([id]) => void this.#slowDisks.delete(BigInt(id!)),
+    status: () => {
+      for (const { id, raft } of this.#cluster.members.values())
+        this.#say(`${id} ${raft.role}, term ${raft.term}, leader ${raft.leader}, commit ${raft.committed}`);
+    },
+    log: ([id]) => {
+      const { log } = this.#raft(id);
+      const entries: Entry[] = [];
+      for (let index = log.firstIndex; index <= log.lastIndex; index++) entries.push(log.entry(index));
+      this.#say(`${id} ${entriesText(entries)}, commit ${log.committed}, on disk up to ${log.stable}`);
+    },
+  };
+
+  #create(size: number, settings: string[]): void {
+    const options: Record<string, boolean | number> = {};
+    for (const setting of settings) {
+      const [name, value] = setting.split('=');
+      options[name!] = value === undefined ? true : Number(value);
+    }
+    this.#cluster = new Cluster(size, options as ClusterOptions);
+  }
+
+  #raft(id: string | undefined) {
+    return this.#cluster.raft(BigInt(id!));
+  }
+
+  #say(line: string): void {
+    this.#out.push(line);
+  }
+
+  /** `deliver 2` (all for node 2), `deliver 1->2`, `deliver 1->2 VOTE`. */
+  #matching([route, type]: string[]): Message[] {
+    const [from, to] = route!.includes('->') ? route!.split('->') : ['', route];
+    return this.#cluster.network.filter(
+      (message) =>
+        (from === '' || message.from === BigInt(from!)) &&
+        (to === '' || message.to === BigInt(to!)) &&
+        (type === undefined || TYPE_NAMES.get(message.type) === type),
+    );
+  }
+
+  #ready(id: bigint): void {
+    const raft = this.#cluster.raft(id);
+    const before = raft.role;
+    const ready = this.#cluster.ready(id);
+    this.#tellReady(id, ready);
+    if (raft.role !== before) this.#say(`${id} becomes ${raft.role} of term ${raft.term}`);
+  }
+
+  #tellReady(id: bigint, ready: Ready): void {
+    if (ready.sequence > 0) {
+      const what = [];
+      if (ready.entries.length > 0) what.push(entriesText(ready.entries));
+      if (ready.hardState !== undefined) what.push(hardStateText(ready.hardState));
+      this.#say(`${id} writes #${ready.sequence}: ${what.join('; ')}`);
+    }
+    for (const message of ready.messages) this.#say(`  ${messageText(message)}`);
+    if (ready.committedEntries.length > 0) this.#say(`${id} applies ${entriesText(ready.committedEntries)}`);
+    for (const { context, index } of ready.readStates) this.#say(`${id} may serve read ${context} at ${index}`);
+  }
+
+  #persist(id: bigint): void {
+    const raft = this.#cluster.raft(id);
+    const before = raft.role;
+    const write = this.#cluster.member(id).writes[0];
+    if (write === undefined) {
+      this.#say(`${id} has no write under way`);
+      return;
+    }
+    this.#cluster.persist(id);
+    this.#say(`${id} has #${write.sequence} on disk`);
+    this.#tellRole(id, before);
+  }
+
+  #deliver(message: Message): void {
+    const before = this.#cluster.raft(message.to).role;
+    this.#cluster.deliver(message);
+    this.#tellRole(message.to, before);
+  }
+
+  #tellRole(id: bigint, before: string): void {
+    const { role, term } = this.#cluster.raft(id);
+    if (role !== before) this.#say(`${id} becomes ${role} of term ${term}`);
+  }
+
+  /** Until nothing moves; slow disks do not. */
+  #settle(): void {
+    for (let moved = true; moved; ) {
+      moved = false;
+      for (const { id, raft, writes } of this.#cluster.members.values()) {
+        for (; raft.hasReady(); moved = true) this.#ready(id);
+        for (; writes.length > 0 && !this.#slowDisks.has(id); moved = true) this.#persist(id);
+      }
+      for (const message of [...this.#cluster.network]) {
+        this.#deliver(message);
+        moved = true;
+      }
+    }
+  }
+}
