@@ -32,7 +32,7 @@ export const BACKEND_KEY_BYTES_MAX = 1024;
 
 /** Reads always see every earlier write of this process, committed or not. All calls are synchronous but `commit` and `close`. */
 export interface Backend {
-  /** The returned bytes belong to the caller and stay valid. */
+  /** The returned bytes stay valid and as they are, whatever is written later. They are shared: never change them. */
   get(bucket: Bucket, key: ByteString): Uint8Array | undefined;
   /**
    * Visits keys in ascending byte order from `from` (inclusive) to `to` (exclusive; `undefined`: to the end), until

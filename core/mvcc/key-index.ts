@@ -52,8 +52,9 @@ export class Generation {
 
   /** Index of the newest revision whose main is at most `main`; -1: all are newer. */
   newestAt(main: number): number {
-    let low = 0;
     let high = this.length;
+    if (this.lastMain <= main) return high - 1;
+    let low = 0;
     while (low < high) {
       const middle = (low + high) >>> 1;
       if (this.#revisions[2 * middle]! <= main) low = middle + 1;
@@ -109,20 +110,31 @@ export class KeyIndex {
 
   /** The revision of the pair that a read at `main` sees; `undefined` when the key did not exist then. */
   find(main: number): Revision | undefined {
-    const { generations } = this;
-    let at = generations.length - 1;
-    if (generations[at]!.created > main) {
-      let low = 0;
-      while (low < at) {
-        const middle = (low + at) >>> 1;
-        if (generations[middle]!.created <= main) low = middle + 1;
-        else at = middle;
-      }
-      at--;
-    }
-    const generation = generations[at];
+    const generation = this.#generationAt(main);
     if (generation === undefined) return undefined;
     const index = generation.newestAt(main);
     return index < 0 || generation.isTombstone(index) ? undefined : generation.at(index);
+  }
+
+  /** Whether a read at `main` sees the key. */
+  existed(main: number): boolean {
+    const generation = this.#generationAt(main);
+    if (generation === undefined) return false;
+    const index = generation.newestAt(main);
+    return index >= 0 && !generation.isTombstone(index);
+  }
+
+  /** The last generation that began at `main` or before. */
+  #generationAt(main: number): Generation | undefined {
+    const { generations } = this;
+    let at = generations.length - 1;
+    if (generations[at]!.created <= main) return generations[at];
+    let low = 0;
+    while (low < at) {
+      const middle = (low + at) >>> 1;
+      if (generations[middle]!.created <= main) low = middle + 1;
+      else at = middle;
+    }
+    return generations[at - 1];
   }
 }

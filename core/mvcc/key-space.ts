@@ -6,12 +6,14 @@ import { assert } from '../util/assert.ts';
 import { BTree } from '../util/btree.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { Generation, KeyIndex } from './key-index.ts';
+import { Liveness } from './liveness.ts';
 import type { Revision } from './revision.ts';
 
 export class KeySpace {
   readonly #keys = new Map<ByteString, KeyIndex>();
   readonly #live = new BTree<KeyIndex>();
   readonly #dead = new BTree<KeyIndex>();
+  readonly #liveness = new Liveness();
   /** Keys with more than one revision or a tombstone: all that a compaction has to look at. */
   readonly history = new Set<KeyIndex>();
 
@@ -39,16 +41,13 @@ export class KeySpace {
       if (!entry.listed) this.#list(entry);
       return entry;
     }
+    this.#liveness.born(main, key);
     return this.#begin(key, entry, new Generation(main, 1, false, main, sub));
   }
 
   tombstone(entry: KeyIndex, main: number, sub: number): void {
-    const generation = entry.last;
-    generation.append(main, sub);
-    generation.ended = true;
-    this.#live.delete(entry.key);
-    this.#dead.set(entry.key, entry);
-    this.#list(entry);
+    this.#liveness.died(main, entry.key);
+    this.#end(entry, main, sub);
   }
 
   /** A put found in the backend at start; rows come in order of their revisions. False: it contradicts what came before. */
@@ -68,8 +67,13 @@ export class KeySpace {
   /** A tombstone found in the backend at start; the puts before it may have been compacted. */
   restoreTombstone(key: ByteString, at: Revision): void {
     const entry = this.#keys.get(key);
-    if (entry?.live) this.tombstone(entry, at.main, at.sub);
+    if (entry?.live) this.#end(entry, at.main, at.sub);
     else this.#begin(key, entry, new Generation(at.main, 0, true, at.main, at.sub));
+  }
+
+  /** All rows up to main revision `newest` have been restored. */
+  restored(newest: number): void {
+    this.#liveness.restart(newest);
   }
 
   /** Forgets a key of which nothing is left. */
@@ -96,13 +100,33 @@ export class KeySpace {
     this.#live.scan(from, to, visit);
   }
 
-  /** Visits, in key order, the keys of [from, to) that existed at `main`, and the revision they had. */
+  /** Keys in [from, to) that lived at `main`. Cheap when that is not long ago, else every key is asked. */
+  countAt(from: ByteString, to: ByteString | undefined, main: number): number {
+    const growth = this.#liveness.growthSince(main, from, to);
+    if (growth !== undefined) return this.countLive(from, to) - growth;
+    let count = 0;
+    this.#scanAll(from, to, (entry) => {
+      if (entry.existed(main)) count++;
+      return true;
+    });
+    return count;
+  }
+
+  /** Visits, in key order, the keys of [from, to) that lived at `main`, and the revision they had; until false. */
   scanAt(
     from: ByteString,
     to: ByteString | undefined,
     main: number,
-    visit: (entry: KeyIndex, at: Revision) => void,
+    visit: (entry: KeyIndex, at: Revision) => boolean,
   ): void {
+    this.#scanAll(from, to, (entry) => {
+      const at = entry.find(main);
+      return at === undefined || visit(entry, at);
+    });
+  }
+
+  /** The living and the dead, in key order. */
+  #scanAll(from: ByteString, to: ByteString | undefined, visit: (entry: KeyIndex) => boolean): void {
     const live = this.#live.cursor(from);
     const dead = this.#dead.cursor(from);
     for (;;) {
@@ -110,10 +134,7 @@ export class KeySpace {
       const deadKey = dead.key;
       const cursor = deadKey === undefined || (liveKey !== undefined && liveKey < deadKey) ? live : dead;
       const key = cursor.key;
-      if (key === undefined || (to !== undefined && key >= to)) return;
-      const entry = cursor.value;
-      const at = entry.find(main);
-      if (at !== undefined) visit(entry, at);
+      if (key === undefined || (to !== undefined && key >= to) || !visit(cursor.value)) return;
       cursor.advance();
     }
   }
@@ -129,6 +150,15 @@ export class KeySpace {
     }
     if (entry.hasHistory) this.#list(entry);
     return entry;
+  }
+
+  #end(entry: KeyIndex, main: number, sub: number): void {
+    const generation = entry.last;
+    generation.append(main, sub);
+    generation.ended = true;
+    this.#live.delete(entry.key);
+    this.#dead.set(entry.key, entry);
+    this.#list(entry);
   }
 
   #list(entry: KeyIndex): void {

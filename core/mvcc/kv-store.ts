@@ -79,11 +79,15 @@ export interface KvStore extends KvReader {
    * Refusals as etcd's: <= last compact revision -> Compacted, > current -> FutureRev.
    */
   compact(revision: number): ReadRefusal | undefined;
-  /** Removes up to `budget` old revisions from backend and index. True when nothing is left to remove. */
+  /**
+   * Does up to `budget` steps of removal; looking at a key is one, removing an old revision from backend and index is
+   * one. True when nothing is left to remove.
+   */
   compactSlice(budget: number): boolean;
   /**
-   * Events from `fromRevision` (inclusive) to the current revision, oldest first, of at most `revisionsMax` distinct
-   * revisions, keeping only keys for which `wanted` is true. `next` is where to go on (current + 1 when caught up).
+   * Events from `fromRevision` (inclusive, not below compactRevision) to the current revision, oldest first, keeping only
+   * keys for which `wanted` is true. Looks at `revisionsMax` distinct revisions at most, wanted or not. `next` is where to
+   * go on (current + 1 when caught up).
    */
   events(
     fromRevision: number,

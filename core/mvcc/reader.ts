@@ -74,11 +74,11 @@ function readLatest(view: View, from: ByteString, to: ByteString | undefined, li
       return kvs.length < limit;
     });
   }
-  const count = kvs.length < limit && limit > 0 ? kvs.length : space.countLive(from, to);
+  const count = kvs.length < limit ? kvs.length : space.countLive(from, to);
   return { kvs, count, revision: view.current };
 }
 
-/** At an earlier revision every key of the range has to be asked whether it existed. */
+/** At an earlier revision keys come from both the living and the dead, and each is asked what it was. */
 function readPast(
   view: View,
   from: ByteString,
@@ -86,11 +86,14 @@ function readPast(
   revision: number,
   limit: number,
 ): RangeResult {
+  const { space, pairs } = view;
   const kvs: KeyValue[] = [];
-  let count = 0;
-  view.space.scanAt(from, to, revision, (entry, at) => {
-    count++;
-    if (kvs.length < limit) kvs.push(view.pairs.at(entry, at.main, at.sub));
-  });
+  if (limit > 0) {
+    space.scanAt(from, to, revision, (entry, at) => {
+      kvs.push(pairs.at(entry, at.main, at.sub));
+      return kvs.length < limit;
+    });
+  }
+  const count = kvs.length < limit ? kvs.length : space.countAt(from, to, revision);
   return { kvs, count, revision: view.current };
 }

@@ -4,14 +4,16 @@
  */
 import { GrpcStatus, otherError } from '../errors.ts';
 import type { ByteString } from '../util/bytes.ts';
+import { decode } from '../wire/binary.ts';
+import { KeyValue } from '../wire/messages.ts';
 import type { Backend } from './backend.ts';
 import type { KeySpace } from './key-space.ts';
 import type { KeyLeases } from './kv-store.ts';
-import { decodePair, keyOfPair } from './pairs.ts';
+import { keyOfPair } from './pairs.ts';
 import { isTombstoneKey, parseRevision } from './revision.ts';
 
 /** Rows read, or leases attached, between two yields: some milliseconds. */
-export const RESTORE_SLICE_ROWS = 2000;
+export const RESTORE_SLICE_ROWS = 500;
 
 /**
  * Fills `space` and tells `leases` what is attached. Yields the number of rows read so far, after each slice; returns
@@ -54,7 +56,7 @@ function restoreRow(space: KeySpace, leaseOf: Map<ByteString, bigint>, rowKey: B
     if (entry !== undefined) entry.leased = false;
     return at.main;
   }
-  const { key, create_revision, mod_revision, version, lease } = decodePair(value);
+  const { key, create_revision, mod_revision, version, lease } = decode(KeyValue, value);
   if (mod_revision !== at.main || !space.restorePut(key, at, create_revision, version)) {
     throw otherError(
       GrpcStatus.DATA_LOSS,

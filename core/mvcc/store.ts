@@ -73,6 +73,7 @@ export class MvccStore implements KvStore {
     const newest = yield* restoreIndex(this.#backend, this.#view.space, this.#leases);
     // A compaction may have removed the newest rows of all: the revision must not go back (etcd #17780).
     this.#view.current = Math.max(this.#view.current, newest);
+    this.#view.space.restored(newest);
     this.#revision = this.#view.current;
     this.#restored = true;
   }

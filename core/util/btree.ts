@@ -206,8 +206,8 @@ export class BTree<V> {
         values[at] = value;
         return undefined;
       }
-      keys.splice(at, 0, key);
-      values.splice(at, 0, value);
+      insertAt(keys, at, key);
+      insertAt(values, at, value);
     }
     if (keys.length <= NODE_MAX) return undefined;
     // Ascending keys leave full leaves behind instead of half-empty ones.
@@ -291,6 +291,13 @@ function countOf<V>(children: readonly Node<V>[]): number {
   let count = 0;
   for (const child of children) count += child.count;
   return count;
+}
+
+/** What splice does, without the array that splice returns. */
+function insertAt<T>(list: T[], at: number, item: T): void {
+  list.push(item);
+  for (let i = list.length - 1; i > at; i--) list[i] = list[i - 1]!;
+  list[at] = item;
 }
 
 /** The first index whose key is not below `key`. */

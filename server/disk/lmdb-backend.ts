@@ -20,7 +20,18 @@ const latin1Keys = {
   readKey: (source: Buffer, start: number, end: number): ByteString => source.toString('latin1', start, end),
 };
 
-const ROW_OPTIONS = { encoding: 'binary', keyEncoder: latin1Keys, cache: false } as const;
+/** Values leave LMDB's scratch buffer as copies in Node's pool: memory of its own for each costs far more than the copy. */
+const pooledValues = {
+  encode: (value: Uint8Array): Uint8Array => value,
+  decode: (scratch: Uint8Array): Buffer => {
+    // lmdb sets `length` to the size of the value; the buffer itself is larger.
+    const value = Buffer.allocUnsafe(scratch.length);
+    value.set(new Uint8Array(scratch.buffer, scratch.byteOffset, scratch.length));
+    return value;
+  },
+};
+
+const ROW_OPTIONS = { encoding: 'binary', encoder: pooledValues, keyEncoder: latin1Keys, cache: false } as const;
 
 export type Table = Database<Buffer, ByteString>;
 
@@ -74,7 +85,7 @@ export class LmdbBackend implements Backend {
   get(bucket: Bucket, key: ByteString): Uint8Array | undefined {
     this.#assertOpen();
     const row = this.#overlay.get(bucket, key);
-    return row === undefined ? this.#tables[bucket].getBinary(key) : (row ?? undefined);
+    return row === undefined ? this.#tables[bucket].get(key) : (row ?? undefined);
   }
 
   scan(

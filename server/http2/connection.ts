@@ -155,7 +155,9 @@ export class Http2Connection {
     }
     this.#receiver.reader.push(chunk, at);
     const { output } = this.#sender;
-    if (output.blocked && output.unsentBytes > this.#limits.outputPauseBytes && !this.#ended) this.#socket.pause();
+    if (this.#ended || output.unsentBytes <= this.#limits.outputPauseBytes) return;
+    this.flush();
+    if (output.blocked) this.#socket.pause(); // until it drains: a peer that does not read is not read
   }
 
   #drained(): void {

@@ -127,7 +127,8 @@ export class Sender {
       output.buffer.set(whole ? payload : payload.subarray(start, end), body);
       return;
     }
-    putFrameHeader(output.buffer, output.reserve(FRAME_HEADER_BYTES), bytes, type, flags, streamId);
+    const at = output.reserve(FRAME_HEADER_BYTES); // before output.buffer is read: it may be another one now
+    putFrameHeader(output.buffer, at, bytes, type, flags, streamId);
     output.append(whole ? payload : payload.subarray(start, end));
   }
 

@@ -140,6 +140,20 @@ describe('reads', () => {
     expect(range('\0', '\0').count).toBe(3);
   });
 
+  it('count a past range the same, whether its births and deaths are remembered or not', () => {
+    for (let i = 0; i < 40; i++) put(`k${i % 10}`);
+    for (let i = 0; i < 10; i += 2) remove(`k${i}`);
+    put('k0');
+    const count = () =>
+      Array.from({ length: store.revision }, (_, i) => range('k', 'k7', { revision: i + 1, countOnly: true }).count);
+    const remembered = count();
+    expect(remembered.slice(0, 9)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 7]);
+    expect(remembered.slice(-7)).toEqual([7, 6, 5, 4, 3, 3, 4]);
+    commit();
+    crash();
+    expect(count()).toEqual(remembered);
+  });
+
   it('do not touch values to count', () => {
     for (let i = 0; i < 100; i++) put(`k${i}`);
     commit();
