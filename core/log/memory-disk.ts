@@ -131,9 +131,9 @@ export class MemoryDisk implements LogDisk {
     return this.#pending.flatMap(({ operation }) => operation ?? []);
   }
 
-  /** Finishes the oldest pending operation; false when there is none. Only without `defer`. */
-  step(): boolean {
-    const next = this.#pending[0];
+  /** Finishes a pending operation, the oldest unless told which; false when there is none. Only without `defer`. */
+  step(position = 0): boolean {
+    const next = this.#pending[position];
     next?.finish();
     return next !== undefined;
   }

@@ -19,12 +19,14 @@ import {
 import { Replay } from './replay.ts';
 import {
   type Expected,
+  expectedAfter,
   type LoadedSegment,
   loadSegment,
   type Remainder,
   readFrame,
   SCAN_SLICE_BYTES,
   scanRemainder,
+  type WholeFrame,
 } from './scan.ts';
 import type { Segment } from './segments.ts';
 import { type LogDamage, logDamage } from './verdict.ts';
@@ -127,7 +129,7 @@ class Recovery {
   #spare: { number: number; sizeBytes: number } | undefined;
   #identity: WalIdentity | undefined;
   #seed = 0;
-  #expected: Expected;
+  #expected: Expected | undefined;
   /** The last segment with frames, or the first of all, and its run. */
   #last: LoadedSegment | undefined;
   #lastRun: Run = { end: 0, frames: 0, sealed: false, indexMax: 0 };
@@ -142,7 +144,7 @@ class Recovery {
     this.#options = options;
     this.#numbers = numbers;
     this.#leftovers = [...temporary];
-    this.#expected = numbers[0] === 1 ? { sequence: 1, chain: FIRST_CHAIN } : { sequence: 0, chain: undefined };
+    this.#expected = numbers[0] === 1 ? { sequence: 1, chain: FIRST_CHAIN } : undefined;
   }
 
   *run(): Generator<RecoverProgress, Recovered | LogDamage> {
@@ -212,15 +214,15 @@ class Recovery {
     const run: Run = { end: SEGMENT_HEADER_BYTES, frames: 0, sealed: false, indexMax: 0 };
     const inconsistent = named ? yield* this.#replayRun(segment, run) : undefined;
     if (inconsistent !== undefined) return inconsistent;
-    if (oldest && run.frames === 0 && segment.number !== 1) {
+    const expected = this.#expected;
+    if (expected === undefined) {
       const why = 'although older files were given up only after it was durable';
       const text = `the record at byte ${run.end} of ${segment.name} is damaged, ${why}`;
       return logDamage('damaged-record', segment.name, run.end, text);
     }
     const after = run.sealed ? run.end + FRAME_BYTES_MIN : run.end;
     const torn = named ? run.end : NOWHERE;
-    const { sequence } = this.#expected;
-    const rest = yield* this.#slices(scanRemainder(this.#disk, segment, after, this.#seed, sequence, torn));
+    const rest = yield* this.#slices(scanRemainder(this.#disk, segment, after, this.#seed, expected.sequence, torn));
     const inUse = oldest || run.frames > 0;
     if (inUse) this.#use(segment, run, rest);
     if (rest.contradiction !== undefined) return this.#contradiction(segment, named, rest.contradiction);
@@ -231,9 +233,9 @@ class Recovery {
   *#replayRun(segment: LoadedSegment, run: Run): Generator<RecoverProgress, LogDamage | undefined> {
     let turnAt = run.end + SCAN_SLICE_BYTES;
     while (!run.sealed) {
-      const frame = readFrame(this.#disk, segment, run.end, this.#seed, this.#expected);
+      const frame = readFrame(this.#disk, segment, run.end, this.#seed, this.#expected?.sequence);
       if (frame === undefined) return undefined;
-      const problem = this.#replay.apply(frame.header.kind, frame.payload);
+      const problem = this.#accept(frame);
       if (problem !== undefined) {
         const text = `the record at byte ${run.end} of ${segment.name} ${problem}`;
         return logDamage('inconsistent', segment.name, run.end, text);
@@ -252,6 +254,14 @@ class Recovery {
       }
     }
     return undefined;
+  }
+
+  /** Replays a frame that has the right number. Returns what is wrong with it, as the end of a sentence. */
+  #accept({ header, payload }: WholeFrame): string | undefined {
+    if (this.#expected !== undefined && header.chain !== this.#expected.chain)
+      return 'does not continue the one before';
+    this.#expected = expectedAfter(header);
+    return this.#replay.apply(header.kind, payload);
   }
 
   #use(segment: LoadedSegment, run: Run, rest: Remainder): void {
@@ -281,7 +291,7 @@ class Recovery {
     }
     const { name } = this.#last!;
     const { end } = this.#lastRun;
-    const text = `record ${this.#expected.sequence} at byte ${end} of ${name} is damaged: ${later}, written later, is readable`;
+    const text = `record ${this.#expected!.sequence} at byte ${end} of ${name} is damaged: ${later}, written later, is readable`;
     return logDamage('damaged-record', name, end, text);
   }
 
@@ -325,7 +335,7 @@ class Recovery {
       lastIndex: replay.lastIndex,
       hardState: replay.hardState,
       torn: this.#torn,
-      tail: { offset: end, sequence: this.#expected.sequence, chain: this.#expected.chain!, trusted, crc },
+      tail: { offset: end, ...this.#expected!, trusted, crc },
       segments: this.#segments,
       spare: this.#spare,
       leftovers: this.#leftovers,

@@ -31,11 +31,18 @@ export interface LoadedSegment {
   readonly header: SegmentHeader | undefined;
 }
 
-/** What a frame must be to come next. */
+/** What a frame must be to come next. Undefined at the beginning of a log whose older segments have been released. */
 export interface Expected {
-  sequence: number;
-  /** Undefined at the beginning of a log whose older segments have been released: any frame may be the first. */
-  chain: number | undefined;
+  readonly sequence: number;
+  readonly chain: number;
+}
+
+/** A frame whose checksums hold. */
+export interface WholeFrame {
+  readonly header: FrameHeader;
+  readonly payload: Uint8Array;
+  /** Where the one after it begins. */
+  readonly end: number;
 }
 
 /** Reads segment `number` completely. Throws what the disk says. */
@@ -55,30 +62,30 @@ export function* loadSegment(disk: LogDisk, number: number): Generator<number, L
 }
 
 /**
- * The frame at `at`, if it is whole and comes next. Moves `expected` past it. The payload is a copy, so that entries kept
- * from it hold no more than their frame in memory.
+ * The frame at `at`, if it is whole and has the number that comes next. The payload is a copy, so that entries kept from
+ * it hold no more than their frame in memory.
  */
 export function readFrame(
   disk: LogDisk,
   segment: LoadedSegment,
   at: number,
   seed: number,
-  expected: Expected,
-): { header: FrameHeader; payload: Uint8Array; end: number } | undefined {
+  sequence: number | undefined,
+): WholeFrame | undefined {
   const header = decodeFrameHeader(segment.bytes, segment.view, at, seed, disk.crc32);
   if (header === undefined || header.segment !== segment.number) return undefined;
-  if (expected.chain !== undefined && (header.sequence !== expected.sequence || header.chain !== expected.chain)) {
-    return undefined;
-  }
+  if (sequence !== undefined && header.sequence !== sequence) return undefined;
   const start = at + FRAME_HEADER_BYTES;
   const end = alignFrame(start + header.payloadBytes);
   if (header.payloadBytes < FRAME_BYTES_MIN - FRAME_HEADER_BYTES || end > segment.bytes.length) return undefined;
   const payload = segment.bytes.slice(start, start + header.payloadBytes);
-  if (disk.crc32(payload) !== header.payloadCrc) return undefined;
-  const seal = header.kind === FrameKind.SEAL;
-  expected.sequence = header.sequence + (seal ? 0 : 1);
-  expected.chain = seal ? header.chain : header.crc;
-  return { header, payload, end };
+  return disk.crc32(payload) === header.payloadCrc ? { header, payload, end } : undefined;
+}
+
+/** What must come after `header`. A seal takes no number and no place in the chain. */
+export function expectedAfter(header: FrameHeader): Expected {
+  const { kind, sequence, chain, crc } = header;
+  return kind === FrameKind.SEAL ? { sequence, chain } : { sequence: sequence + 1, chain: crc };
 }
 
 /** What there is where the run of frames ends. */

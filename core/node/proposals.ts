@@ -24,7 +24,7 @@ export interface Proposal {
 interface Batch {
   readonly firstIndex: number;
   readonly term: number;
-  proposals: readonly Proposal[];
+  readonly proposals: readonly Proposal[];
   /** Those before this offset have been applied. */
   taken: number;
   /** Those before this offset have been answered for running out of time. */
@@ -94,22 +94,9 @@ export class Proposals {
     return this.#waiting.splice(0, taken);
   }
 
-  /** The batch is in the log from `firstIndex` on. What this node had there before is gone for good. */
+  /** The batch is in the log from `firstIndex` on, as entries of `term`. */
   appended(batch: readonly Proposal[], firstIndex: number, term: number): void {
-    this.overwritten(firstIndex);
     this.#batches.push({ firstIndex, term, proposals: batch, taken: 0, expired: 0 });
-  }
-
-  /** The log from `index` on has been replaced by another leader's: what waits there will never be applied. */
-  overwritten(index: number): void {
-    for (let last = this.#batches.at(-1); last !== undefined; last = this.#batches.at(-1)) {
-      const keep = Math.max(0, index - last.firstIndex);
-      if (keep >= last.proposals.length) return;
-      const gone = last.proposals.slice(keep);
-      last.proposals = last.proposals.slice(0, keep);
-      if (keep === 0) this.#batches.pop();
-      this.refuse(gone, rosterError('LeaderChanged'));
-    }
   }
 
   refuse(proposals: readonly Proposal[], error: RosterError): void {
@@ -137,12 +124,10 @@ export class Proposals {
    * in order, none left out.
    */
   take(index: number, term: number): Proposal | undefined {
+    this.#refuseOverwritten(term);
     const batch = this.#batches[0];
     if (batch === undefined || index < batch.firstIndex) return undefined;
-    if (batch.term !== term) {
-      this.overwritten(index);
-      return undefined;
-    }
+    assert(batch.term === term, 'proposals: an entry of this node was overwritten by an older one');
     const offset = index - batch.firstIndex;
     assert(offset < batch.proposals.length, 'proposals: an entry was left out');
     const proposal = batch.proposals[offset]!;
@@ -150,6 +135,17 @@ export class Proposals {
     if (batch.taken === batch.proposals.length) this.#batches.shift();
     this.#settled(proposal);
     return proposal;
+  }
+
+  /**
+   * Terms never go down along a log: once an entry of `term` is applied, what waits there from an earlier term has been
+   * overwritten by another leader and will never be.
+   */
+  #refuseOverwritten(term: number): void {
+    for (let batch = this.#batches[0]; batch !== undefined && batch.term < term; batch = this.#batches[0]) {
+      this.#batches.shift();
+      this.refuse(batch.proposals.slice(batch.taken), rosterError('LeaderChanged'));
+    }
   }
 
   #settled(proposal: Proposal): void {

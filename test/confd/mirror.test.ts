@@ -4,14 +4,11 @@ import type { Change } from '../../confd/key-tree.ts';
 import { silentLogger } from '../../confd/logger.ts';
 import { LIST_PAGE_KEYS, Mirror } from '../../confd/mirror.ts';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
-import { type RunningEtcd, startEtcd } from '../support/etcd.ts';
-import { findPeer } from '../support/peers.ts';
+import { type RunningRoster, startRoster } from '../support/roster.ts';
 import { type StallingClient, stalling } from './stalling-client.ts';
 
-const etcdPath = findPeer('etcd');
-
-describe.skipIf(etcdPath === undefined)('the mirror, on a real store', () => {
-  let store: RunningEtcd;
+describe('the mirror, on a real store', () => {
+  let store: RunningRoster;
   let client: Client;
   let network: StallingClient;
   let mirror: Mirror;
@@ -19,7 +16,7 @@ describe.skipIf(etcdPath === undefined)('the mirror, on a real store', () => {
   const never = new AbortController().signal;
 
   beforeAll(async () => {
-    store = await startEtcd(etcdPath);
+    store = await startRoster();
     client = new Client({ endpoints: [store.endpoint] });
   });
   afterAll(async () => {

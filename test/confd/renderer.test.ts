@@ -8,14 +8,11 @@ import { runConfd } from '../../confd/cli.ts';
 import { CHANGED_KEYS_MAX, type FailureEvent, type ReloadEvent, type RenderEvent } from '../../confd/events.ts';
 import { silentLogger } from '../../confd/logger.ts';
 import { Renderer, type RendererOptions } from '../../confd/renderer.ts';
-import { type RunningEtcd, startEtcd } from '../support/etcd.ts';
-import { findPeer } from '../support/peers.ts';
+import { type RunningRoster, startRoster } from '../support/roster.ts';
 import { type StallingClient, stalling } from './stalling-client.ts';
 
-const etcdPath = findPeer('etcd');
-
-describe.skipIf(etcdPath === undefined)('the renderer, on a real store', () => {
-  let store: RunningEtcd;
+describe('the renderer, on a real store', () => {
+  let store: RunningRoster;
   let client: Client;
   let network: StallingClient;
   let folder: string;
@@ -30,7 +27,7 @@ describe.skipIf(etcdPath === undefined)('the renderer, on a real store', () => {
   };
 
   beforeAll(async () => {
-    store = await startEtcd(etcdPath);
+    store = await startRoster();
     client = new Client({ endpoints: [store.endpoint] });
   });
   afterAll(async () => {

@@ -3,9 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goDuration, hexId, humanBytes, parseGoDuration, parseInteger } from '../../ctl/format.ts';
-import { type RunningEtcd, startEtcd } from '../support/etcd.ts';
-import { findPeer } from '../support/peers.ts';
 import { freePort } from '../support/ports.ts';
+import { type RunningRoster, startRoster } from '../support/roster.ts';
 import { rosterctl } from './run-ctl.ts';
 
 describe('how things are spelt', () => {
@@ -96,11 +95,10 @@ it('tells its version', async () => {
   expect(outcome).toEqual({ code: 0, stdout: `rosterctl version: ${version}\nAPI version: 3.7\n`, stderr: '' });
 });
 
-const etcd = findPeer('etcd');
-describe.skipIf(etcd === undefined)('rosterctl on a store (apt-get install etcd-server)', () => {
-  let store: RunningEtcd;
+describe('rosterctl on a store', () => {
+  let store: RunningRoster;
   beforeAll(async () => {
-    store = await startEtcd(etcd);
+    store = await startRoster();
   });
   afterAll(() => store?.stop());
   const ctl = (line: string, options: Parameters<typeof rosterctl>[1] = {}) =>

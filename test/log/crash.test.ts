@@ -48,7 +48,7 @@ describe('crashes', () => {
               driver.check(driver.disk.afterPowerLoss(survives));
               images++;
             }
-            driver.disk.step();
+            driver.disk.step(random.int(driver.disk.pending.length));
           }
         }
         driver.disk.settle();
@@ -67,9 +67,9 @@ describe('crashes', () => {
         for (let life = 0; life < 12; life++) {
           for (let step = random.int(40); step > 0; step--) {
             driver.act();
-            for (let i = random.int(4); i > 0; i--) driver.disk.step();
+            for (let i = random.int(4); i > 0; i--) driver.disk.step(random.int(driver.disk.pending.length + 1));
           }
-          const end = random.int(4);
+          const end = random.int(5);
           if (end === 0) {
             driver.wal.close((error) => expect(error).toBeUndefined());
             driver.disk.settle();
@@ -81,6 +81,10 @@ describe('crashes', () => {
               driver.disk.failNext('write', new Error('input/output error'), random.int(4));
               for (let i = 0; i < 5; i++) driver.act();
               driver.disk.settle();
+            }
+            if (end === 3) {
+              driver.wal.close(() => {});
+              for (let i = random.int(5); i > 0; i--) driver.disk.step();
             }
             driver.restart(driver.disk.afterKill(chance));
           }

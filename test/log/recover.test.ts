@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   encodeSegmentHeader,
+  FIRST_CHAIN,
   FORMAT_VERSION,
   FRAME_BYTES_MIN,
   FrameKind,
@@ -46,23 +47,30 @@ function written(count: number): { disk: MemoryDisk; wal: Wal } {
 }
 const at = (frame: number) => SEGMENT_HEADER_BYTES + (frame - 1) * FRAME_BYTES;
 
+interface Crafted {
+  items?: Entry[];
+  hardState?: HardState;
+  prev?: readonly [number, number];
+  kind?: FrameKind;
+  /** Of the frame before, if it is not the right one. */
+  chain?: number;
+}
+
 /** A log whose frames are what the test says, checksums right. */
-function crafted(
-  frames: readonly { items?: Entry[]; hardState?: HardState; prev?: readonly [number, number]; kind?: FrameKind }[],
-): MemoryDisk {
+function crafted(frames: readonly Crafted[]): MemoryDisk {
   const disk = new MemoryDisk();
   const bytes = [
     encodeSegmentHeader({ version: FORMAT_VERSION, number: 1, sizeBytes: 4096, identity: IDENTITY }, crc32),
   ];
-  let chain = 0x726f7374;
-  for (const [i, { items = [], hardState = hard(1, 0), prev = [0, 0], kind }] of frames.entries()) {
+  let last = FIRST_CHAIN;
+  for (const [i, { items = [], hardState = hard(1, 0), prev = [0, 0], kind, chain = last }] of frames.entries()) {
     const frame = new Frame(hardState);
     frame.begin(hardState, prev[0], prev[1]);
     if (kind !== undefined) frame.kind = kind;
     frame.reserve(1000);
     for (const item of items) frame.add(item);
     const done = frame.finish({ segment: 1, sequence: i + 1, chain }, frameSeed(IDENTITY, crc32), crc32);
-    chain = done.crc;
+    last = done.crc;
     bytes.push(done.bytes);
   }
   disk.create(FIRST, 4096, bytes, () => {});
@@ -315,6 +323,64 @@ describe('files', () => {
     expect(oldest).not.toBe(FIRST);
     disk.corrupt(oldest, 64 + 80, 1);
     expect(damaged(disk)).toMatchObject({ reason: 'damaged-record', file: oldest, offset: 64 });
+    disk.corrupt(oldest, 64 + 80, 1);
+    // Even when it is the only one.
+    for (const name of disk.list().slice(0, -1)) {
+      if (recovered(disk).segments.length === 1) break;
+      disk.remove(name, () => {});
+      disk.settle();
+    }
+    const only = disk.list()[0]!;
+    disk.corrupt(only, 64 + 80, 1);
+    expect(damaged(disk)).toMatchObject({ reason: 'damaged-record', file: only, offset: 64 });
+  });
+
+  it('a record left over from an earlier life of the oldest file is none', () => {
+    const stale = crafted([{ items: entries(1, 3, 1) }]);
+    const header = { version: FORMAT_VERSION, number: 9, sizeBytes: 4096, identity: IDENTITY };
+    stale.rename(FIRST, segmentName(9), () => {});
+    stale.settle();
+    stale.write(segmentName(9), 0, encodeSegmentHeader(header, crc32), { alone: false }, () => {});
+    stale.settle();
+    expect(damaged(stale)).toMatchObject({ reason: 'damaged-record', file: segmentName(9), offset: 64 });
+  });
+
+  it('are given up only when the record that replaces them is durable', () => {
+    const { disk, wal } = fresh();
+    append(disk, wal, [entry(1, 1, 3000)], hard(1, 1));
+    wal.append([entry(2, 1, 3000)], undefined, () => {});
+    wal.release(1);
+    while (disk.pending.length > 0) {
+      for (let mask = 0; mask < 1 << disk.pending.length; mask++) {
+        const survives = (operation: unknown) => (mask & (1 << disk.pending.indexOf(operation as never))) !== 0;
+        expect(recovered(disk.afterPowerLoss(survives), { appliedIndex: 1 }).lastIndex).toBeGreaterThanOrEqual(1);
+      }
+      disk.step(disk.pending.length - 1);
+    }
+    expect(recovered(disk).lastIndex).toBe(2);
+  });
+
+  it('of no use are removed so that a crash leaves no gap', () => {
+    const { disk } = written(2);
+    const blank = [new Uint8Array(64)];
+    for (const number of [2, 3, 4]) disk.create(segmentName(number), 4096, blank, () => {});
+    disk.settle();
+    const { leftovers } = recovered(disk);
+    expect(leftovers).toEqual([segmentName(4), segmentName(3), segmentName(2)]);
+  });
+
+  it('made ready by a process that was killed are there for good before they are used', () => {
+    const { disk, wal } = fresh();
+    append(disk, wal, [entry(1, 1, 3000)]);
+    wal.append([entry(2, 1, 3000)], undefined, () => {});
+    disk.step();
+    wal.close(() => {});
+    expect(disk.pending.map((operation) => operation.kind)).toEqual(['create', 'write']);
+    disk.step(1);
+    const killed = disk.afterKill(ALL);
+    expect(recovered(killed)).toMatchObject({ spare: { number: 3 }, tail: { trusted: true } });
+    append(killed, open(killed), [entry(3, 1, 3000)]);
+    expect(recovered(killed.afterPowerLoss(NONE)).lastIndex).toBe(3);
   });
 
   it('a recycled file whose header was not yet written is blank', () => {
@@ -379,6 +445,15 @@ describe('contradictions', () => {
     const { disk } = written(3);
     expect(recovered(disk, { appliedIndex: 3 }).lastIndex).toBe(3);
     expect(damaged(disk, { appliedIndex: 4 })).toMatchObject({ reason: 'behind-database' });
+  });
+
+  it('a record that was not written after the one before it is one', () => {
+    const frames = [
+      { items: entries(1, 3, 2), hardState: hard(2, 0) },
+      { prev: [3, 2] as const, chain: 12345 },
+    ];
+    expect(damaged(crafted(frames))).toMatchObject({ reason: 'inconsistent' });
+    expect(damaged(crafted(frames)).message).toContain('does not continue the one before');
   });
 
   it('records that do not fit together are one', () => {

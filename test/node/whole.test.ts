@@ -20,6 +20,7 @@ import { put } from './world.ts';
 const SEEDS = Number(process.env.NODE_SEEDS ?? 60);
 const FIRST_SEED = Number(process.env.NODE_FROM ?? 1);
 const STEPS = 400;
+const TURNS_MAX = 10_000;
 const IDENTITY = { clusterId: 7n, memberId: 1n, nonce: 99n };
 
 function run<R>(steps: Generator<unknown, R>): R {
@@ -121,9 +122,11 @@ class Member {
   check(): void {
     let ready = false;
     this.#node.linearizableRead((error) => {
-      ready = error === undefined;
+      assert(error === undefined, `not ready: ${error?.message}`);
+      ready = true;
     });
-    while (!ready) {
+    for (let turns = 0; !ready; turns++) {
+      assert(turns < TURNS_MAX, 'the member does not become ready');
       this.#turn();
       this.#logDisk.step();
     }

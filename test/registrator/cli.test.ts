@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../../client/index.ts';
 import { runRegistrator } from '../../registrator/cli.ts';
 import { freePort } from '../support/ports.ts';
-import { contents, type RunningStore, recordingLog, startStore, storeIsThere } from './store.ts';
+import { contents, type RunningStore, recordingLog, startStore } from './store.ts';
 import { eventually } from './wait.ts';
 
 async function refused(...argv: string[]): Promise<string> {
@@ -71,7 +71,7 @@ describe('wrong usage', () => {
   });
 });
 
-describe.skipIf(!storeIsThere)('running', () => {
+describe('running', () => {
   let store: RunningStore;
   let client: Client;
   let folder: string;

@@ -7,15 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Client } from '../../client/index.ts';
 import { type ExecOptions, runExec } from '../../registrator/exec.ts';
 import { freePort } from '../support/ports.ts';
-import {
-  contents,
-  type RunningStore,
-  recordEvents,
-  recordingLog,
-  startRelay,
-  startStore,
-  storeIsThere,
-} from './store.ts';
+import { contents, type RunningStore, recordEvents, recordingLog, startRelay, startStore } from './store.ts';
 import { eventually } from './wait.ts';
 
 /** Listens on $PORT after `delay` ms, notes in a file what happens and when, and ends on SIGTERM and SIGINT. */
@@ -32,7 +24,7 @@ const SERVER = `
   setInterval(() => {}, 1000);
 `;
 
-describe.skipIf(!storeIsThere)('a wrapped command', () => {
+describe('a wrapped command', () => {
   let store: RunningStore;
   let client: Client;
   let folder: string;

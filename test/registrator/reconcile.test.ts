@@ -5,15 +5,7 @@ import { otherError } from '../../core/errors.ts';
 import { TXN_OPS_MAX } from '../../registrator/plan.ts';
 import { Reconciler, type ReconcilerOptions } from '../../registrator/reconcile.ts';
 import { type Service, type ServiceChange, serviceKey } from '../../registrator/service.ts';
-import {
-  contents,
-  type RunningStore,
-  recordEvents,
-  recordingLog,
-  startRelay,
-  startStore,
-  storeIsThere,
-} from './store.ts';
+import { contents, type RunningStore, recordEvents, recordingLog, startRelay, startStore } from './store.ts';
 import { eventually, pause } from './wait.ts';
 
 let store: RunningStore;
@@ -82,7 +74,7 @@ function ownClient(endpoint = store.endpoint): Client {
   return own;
 }
 
-describe.skipIf(!storeIsThere)('the reconciler on a real store', () => {
+describe('the reconciler on a real store', () => {
   beforeAll(async () => {
     store = await startStore();
     client = new Client({ endpoints: [store.endpoint] });

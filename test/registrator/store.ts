@@ -3,18 +3,15 @@ import { connect, createServer, type Socket } from 'node:net';
 import type { Event } from '../../client/index.ts';
 import { byteStringToUtf8, type Client } from '../../client/index.ts';
 import type { Log } from '../../registrator/log.ts';
-import { startEtcd } from '../support/etcd.ts';
-import { findPeer } from '../support/peers.ts';
+import { startRoster } from '../support/roster.ts';
 
 export interface RunningStore {
   endpoint: string;
   stop(): Promise<void>;
 }
 
-export const storeIsThere = findPeer('etcd') !== undefined;
-
 export function startStore(): Promise<RunningStore> {
-  return startEtcd(findPeer('etcd'));
+  return startRoster();
 }
 
 /** A TCP relay in front of a store: `cut` breaks every connection and refuses new ones until `mend`. */

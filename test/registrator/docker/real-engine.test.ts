@@ -3,12 +3,12 @@ import { Client } from '../../../client/index.ts';
 import { type RunningAgent, startAgent } from '../../../registrator/agent.ts';
 import { dockerObstacle, httpCommand, type RunningDocker, startDocker } from '../../support/docker.ts';
 import { findPeer } from '../../support/peers.ts';
-import { contents, type RunningStore, recordingLog, startStore, storeIsThere } from '../store.ts';
+import { contents, type RunningStore, recordingLog, startStore } from '../store.ts';
 import { eventually } from '../wait.ts';
 
 const dockerd = findPeer('dockerd');
 const busybox = findPeer('busybox');
-const impossible = dockerd === undefined || busybox === undefined || !storeIsThere || dockerObstacle() !== undefined;
+const impossible = dockerd === undefined || busybox === undefined || dockerObstacle() !== undefined;
 
 describe.skipIf(impossible)('a real engine', () => {
   let docker: RunningDocker;
