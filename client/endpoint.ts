@@ -40,7 +40,8 @@ const channelOptions: grpc.ChannelOptions = {
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
   'grpc.initial_reconnect_backoff_ms': 50,
-  'grpc.max_reconnect_backoff_ms': 2_000,
+  // Less than a call looks for an endpoint that answers: a server that is back is found.
+  'grpc.max_reconnect_backoff_ms': 1_000,
 };
 
 /** `host:port` for gRPC, and whether the address asks for TLS. Accepts `host`, `host:port`, `http://` and `https://` URLs. */

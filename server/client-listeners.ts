@@ -22,6 +22,7 @@ const GRPC_OVERHEAD_BYTES = 512 * 1024;
 const JSON_OVERHEAD = 2;
 /** HTTP/1.1: from the first byte of a request to the last of its headers. */
 const HEADERS_TIMEOUT_MS = 10_000;
+const HEADERS_CHECK_INTERVAL_MS = 2_000;
 /** HTTP/1.1 requests under way get this long when the server stops. */
 const HTTP1_GRACE_MS = 1000;
 
@@ -45,10 +46,19 @@ export class ClientListeners {
         throw error;
       },
     });
-    this.#http = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0 }, (request, response) => {
+    const options = {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: HEADERS_CHECK_INTERVAL_MS,
+      // The body of a watch is open for as long as the client likes.
+      requestTimeout: 0,
+    };
+    this.#http = createServer(options, (request, response) => {
       void requestListener(request, response);
     });
     const requestListener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+    // Our listeners hand it their sockets, so it never listens itself; but at this event Node begins to keep account of
+    // connections, without which neither slow headers are cut off nor idle connections found.
+    this.#http.emit('listening');
   }
 
   /** The URLs listened on, with the ports they got. */
@@ -86,7 +96,8 @@ export class ClientListeners {
   async close(): Promise<void> {
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     this.#grpc.endStreams(rosterError('Stopped'));
-    this.#http.closeIdleConnections();
+    // Closes idle connections; its error says that it did not listen, which is so.
+    this.#http.close(() => {});
     const timer = setTimeout(() => this.#http.closeAllConnections(), HTTP1_GRACE_MS);
     await closed;
     clearTimeout(timer);

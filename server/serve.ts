@@ -19,9 +19,6 @@ import { allMethods } from './rpc/methods.ts';
 import { openStorage, type Storage } from './storage.ts';
 import { ROSTER_VERSION } from './version.ts';
 
-/** Ticks run for this long before a start without a leader is given up on: then something is wrong with the disk. */
-const READY_TIMEOUT_MS = 60_000;
-
 export interface RunningServer {
   /** Where clients reach it: the URLs it listens on, with the ports it got. */
   readonly clientUrls: readonly string[];
@@ -172,19 +169,18 @@ class Server implements RunningServer {
     return new Node(config, world, this.#storage.recovered);
   }
 
-  /** Everything in the log is applied, and this member leads. */
-  #ready(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error('the member did not become ready: is the disk stuck?')),
-        READY_TIMEOUT_MS,
-      );
-      this.#node.linearizableRead((error) => {
-        clearTimeout(timer);
-        if (error === undefined) resolve();
-        else reject(error);
-      });
-    });
+  /**
+   * Everything in the log is applied, and this member leads. Requests time out after some seconds, but reading a long
+   * log takes what it takes: then the question is asked again.
+   */
+  async #ready(): Promise<void> {
+    for (;;) {
+      const error = await new Promise<RosterError | undefined>((resolve) => this.#node.linearizableRead(resolve));
+      if (error === undefined) return;
+      if (error.code !== 'Timeout') throw error;
+      const { appliedIndex, commitIndex } = this.#node.status();
+      this.#log.info({ appliedIndex, commitIndex }, 'applying the log');
+    }
   }
 
   #self(): Member {

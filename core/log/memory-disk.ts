@@ -93,10 +93,8 @@ export class MemoryDisk implements LogDisk {
       if (!(thrown instanceof Error)) throw thrown;
       error = thrown;
     }
-    if (
-      error === undefined &&
-      this.#used() + sizeBytes - (this.#files.get(name)?.cache.length ?? 0) > this.capacityBytes
-    ) {
+    // What it replaces is there until it is whole.
+    if (error === undefined && this.#used() + sizeBytes > this.capacityBytes) {
       error = new RosterError('NoSpace', GrpcStatus.RESOURCE_EXHAUSTED, 'no space left in memory');
     }
     this.#start({ kind: 'create', name, bytes }, done, error);

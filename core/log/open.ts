@@ -2,7 +2,8 @@
  * From what recovery found to a log that can be written: clears leftovers, and makes the end of the log certain. Never
  * decides what is damage; a damaged log does not get here.
  */
-import { assert } from '../util/assert.ts';
+import { GrpcStatus, RosterError } from '../errors.ts';
+import { AssertionError, assert } from '../util/assert.ts';
 import type { Done, LogDisk } from './disk.ts';
 import {
   encodeSegmentHeader,
@@ -71,18 +72,18 @@ export function openWal(disk: LogDisk, recovered: Recovered, options: WalOptions
     ...recovered.leftovers.map((name) => (next: Done) => disk.remove(name, next)),
     (next: Done) => rewriteSpareHeader(disk, recovered, next),
   ];
-  let { segments } = recovered;
+  let start = startOf(recovered, segmentBytes);
   if (!recovered.tail.trusted) {
-    const last = segments.at(-1)!;
-    const sizeBytes = recovered.tail.offset + FRAME_BYTES_MIN;
-    segments = [...segments.slice(0, -1), { ...last, sizeBytes }];
     steps.push((next) =>
-      disk.create(segmentName(last.number), sizeBytes, copyOfTail(disk, recovered, sizeBytes), next),
+      copyTail(disk, recovered, (error, segments) => {
+        if (segments !== undefined) start = { ...start, segments };
+        next(error);
+      }),
     );
   }
   inOrder(steps, (error) => {
     if (error !== undefined) done(error, undefined);
-    else done(undefined, new Wal(disk, startOf(recovered, segments, segmentBytes), options));
+    else done(undefined, new Wal(disk, start, options));
   });
 }
 
@@ -92,10 +93,10 @@ function sizeOf(options: WalOptions): number {
   return segmentBytes;
 }
 
-function startOf(recovered: Recovered, segments: readonly Segment[], segmentBytes: number): WalStart {
+function startOf(recovered: Recovered, segmentBytes: number): WalStart {
   const terms = new TermRuns(recovered.prevIndex, recovered.prevTerm);
   for (const entry of recovered.entries) terms.append(entry.index, entry.term);
-  const { identity, spare, hardState, tail } = recovered;
+  const { identity, segments, spare, hardState, tail } = recovered;
   const { offset, sequence, chain } = tail;
   return { identity, segmentBytes, segments, offset, spare, sequence, chain, hardState, terms };
 }
@@ -116,14 +117,41 @@ function rewriteSpareHeader(disk: LogDisk, { spare, identity }: Recovered, next:
 }
 
 /**
- * The last segment cut to its verified length, with a seal: the next append goes to a new file, which is usually ready,
- * so a start copies what is there and no zeros. The bytes are checked again, for the cache may have lost them since.
+ * Writes the last segment anew, cut to its verified length and with a seal: the next append goes to a new file, which is
+ * usually ready, so a start copies what is there and no zeros. `done` gets the segments as they are then. On a full disk,
+ * which must not prevent a start, the verified bytes are written over themselves instead.
  */
-function* copyOfTail(disk: LogDisk, recovered: Recovered, sizeBytes: number): Generator<Uint8Array> {
-  const { identity, tail, hardState } = recovered;
+function copyTail(
+  disk: LogDisk,
+  recovered: Recovered,
+  done: (error: Error | undefined, segments: readonly Segment[] | undefined) => void,
+): void {
+  const { segments, tail } = recovered;
+  const last = segments.at(-1)!;
+  const sizeBytes = tail.offset + FRAME_BYTES_MIN;
+  disk.create(segmentName(last.number), sizeBytes, sealedTail(disk, recovered, sizeBytes), (error) => {
+    if (error === undefined) done(undefined, [...segments.slice(0, -1), { ...last, sizeBytes }]);
+    else if (error instanceof RosterError && error.code === 'NoSpace') {
+      rewriteTail(disk, recovered, (rewriteError) => done(rewriteError, undefined));
+    } else done(error, undefined);
+  });
+}
+
+function* sealedTail(disk: LogDisk, recovered: Recovered, sizeBytes: number): Generator<Uint8Array> {
+  const { identity, tail, hardState, lastIndex } = recovered;
   const { number } = recovered.segments.at(-1)!;
-  const name = segmentName(number);
   yield encodeSegmentHeader({ version: FORMAT_VERSION, number, sizeBytes, identity }, disk.crc32);
+  yield* verifiedTail(disk, recovered);
+  const seal = new Frame(hardState);
+  seal.begin(hardState, lastIndex, recovered.entries.at(-1)?.term ?? recovered.prevTerm);
+  seal.kind = FrameKind.SEAL;
+  const place = { segment: number, sequence: tail.sequence, chain: tail.chain };
+  yield seal.finish(place, frameSeed(identity, disk.crc32), disk.crc32).bytes;
+}
+
+/** The frames of the last segment in slices, checked once more: the cache may have lost them since they were read. */
+function* verifiedTail(disk: LogDisk, { segments, tail }: Recovered): Generator<Uint8Array> {
+  const name = segmentName(segments.at(-1)!.number);
   let crc = 0;
   for (let at = SEGMENT_HEADER_BYTES; at < tail.offset; at += SCAN_SLICE_BYTES) {
     const slice = new Uint8Array(Math.min(SCAN_SLICE_BYTES, tail.offset - at));
@@ -131,14 +159,26 @@ function* copyOfTail(disk: LogDisk, recovered: Recovered, sizeBytes: number): Ge
     crc = disk.crc32(slice, crc);
     yield slice;
   }
-  if (crc !== tail.crc) throw new Error(`${name} has changed since it was read: the disk cannot be trusted`);
-  const seal = new Frame(hardState);
-  seal.begin(hardState, recovered.lastIndex, lastTermOf(recovered));
-  seal.kind = FrameKind.SEAL;
-  const place = { segment: number, sequence: tail.sequence, chain: tail.chain };
-  yield seal.finish(place, frameSeed(identity, disk.crc32), disk.crc32).bytes;
+  if (crc !== tail.crc) {
+    const text = `write-ahead log: ${name} has changed since it was read: the disk cannot be trusted`;
+    throw new RosterError('Corrupt', GrpcStatus.DATA_LOSS, text);
+  }
 }
 
-function lastTermOf(recovered: Recovered): number {
-  return recovered.entries.at(-1)?.term ?? recovered.prevTerm;
+function rewriteTail(disk: LogDisk, recovered: Recovered, done: Done): void {
+  const name = segmentName(recovered.segments.at(-1)!.number);
+  let slices: Uint8Array[];
+  try {
+    slices = [...verifiedTail(disk, recovered)];
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof AssertionError) throw error;
+    done(error);
+    return;
+  }
+  let at = SEGMENT_HEADER_BYTES;
+  const writes = slices.map((slice) => (next: Done) => {
+    disk.write(name, at, slice, { alone: false }, next);
+    at += slice.length;
+  });
+  inOrder(writes, done);
 }

@@ -3,6 +3,7 @@
  * of the log is where a write was torn by a crash only if nothing written later exists anywhere; otherwise the disk has
  * lost something it had confirmed, and cutting the log there would lose acknowledged entries without a word.
  */
+import { AssertionError } from '../util/assert.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import type { LogDisk } from './disk.ts';
 import {
@@ -171,7 +172,7 @@ class Recovery {
     try {
       return yield* this.#slices(loadSegment(this.#disk, number));
     } catch (error) {
-      if (!(error instanceof Error)) throw error;
+      if (!(error instanceof Error) || error instanceof AssertionError) throw error;
       const name = segmentName(number);
       return logDamage('unreadable', name, 0, `the file ${name} cannot be read: ${error.message}`);
     }

@@ -36,7 +36,7 @@ export class Replay {
       if (entry.index <= this.prevIndex || entry.index > this.lastIndex + 1) {
         return `holds entry ${entry.index}, which does not follow entry ${this.lastIndex}`;
       }
-      this.entries.length = entry.index - this.prevIndex - 1;
+      if (entry.index <= this.lastIndex) this.entries.length = entry.index - this.prevIndex - 1;
       const termBefore = this.entries.at(-1)?.term ?? this.prevTerm;
       if (entry.term < termBefore) {
         return `holds entry ${entry.index} of term ${entry.term}, which is lower than the ${termBefore} before it`;

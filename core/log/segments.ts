@@ -78,7 +78,7 @@ export class Segments {
     this.#events = events;
     this.#identity = start.identity;
     this.#segmentBytes = start.segmentBytes;
-    this.#held = [...start.segments];
+    this.#held = start.segments.map((segment) => ({ ...segment }));
     this.#active = this.#held.at(-1)!;
     this.#offset = start.offset;
     this.#spare = start.spare;

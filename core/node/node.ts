@@ -20,6 +20,11 @@ import { answer, type Proposal, type ProposalDone, Proposals } from './proposals
 import { type ReadDone, Reads } from './reads.ts';
 import type { NodeConfig, RecoveredLog, World } from './world.ts';
 
+/** Replication to one follower, as etcd's raft is set up: 1 MiB per message, 512 messages ahead, but 64 MiB at most. */
+const APPEND_BYTES_MAX = 1024 * 1024;
+const INFLIGHT_APPENDS_MAX = 512;
+const INFLIGHT_BYTES_MAX = 64 * 1024 * 1024;
+
 export interface NodeStatus {
   id: bigint;
   /** 0n while no leader is known. */
@@ -54,7 +59,7 @@ export class Node {
   #writesInFlight = 0;
   /** The term in which the machine has been told that this node leads; 0: it has been told that it does not. */
   #leadingTerm = 0;
-  /** Role and term the waiting reads were last looked at with. */
+  /** The term this node led in when the reads were last looked at; 0: it did not lead. */
   #readTerm = 0;
 
   /** Throws a RosterError DATA_LOSS when log and state on disk do not belong together. */
@@ -406,11 +411,6 @@ export class Node {
     });
   }
 }
-
-/** Replication to one follower, as etcd's raft is set up: 1 MiB per message, 512 messages ahead, but 64 MiB at most. */
-const APPEND_BYTES_MAX = 1024 * 1024;
-const INFLIGHT_APPENDS_MAX = 512;
-const INFLIGHT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** The request in an entry that this process did not propose; `undefined` for an entry that is none. */
 function decodeRequest(entry: Entry): InternalRequest | undefined | RosterError {

@@ -91,7 +91,13 @@ export function parseTimeout(text: string): number | string {
   if (text.length > 9) return `transport: timeout string is too long: ${quoted}`;
   const unit = text.charAt(text.length - 1);
   if (!Object.hasOwn(UNIT_MS, unit)) return `transport: timeout unit is not recognized: ${quoted}`;
-  const digits = text.slice(0, -1);
-  if (!/^[0-9]+$/.test(digits)) return `strconv.ParseUint: parsing ${JSON.stringify(digits)}: invalid syntax`;
-  return Number(digits) * UNIT_MS[unit]!;
+  let amount = 0;
+  for (let i = 0; i < text.length - 1; i++) {
+    const digit = text.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) {
+      return `strconv.ParseUint: parsing ${JSON.stringify(text.slice(0, -1))}: invalid syntax`;
+    }
+    amount = amount * 10 + digit;
+  }
+  return amount * UNIT_MS[unit]!;
 }

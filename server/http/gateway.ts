@@ -97,6 +97,8 @@ async function unary(c: Context, method: UnaryMethod, bodyBytesMax: number): Pro
     if (result instanceof RosterError) return errorResponse(c, result);
     return c.body(toJson(method.response, result), 200, jsonHeaders);
   } catch (error) {
+    // What is left of the body is not read, so nothing more can come on this connection.
+    c.header('Connection', 'close');
     return errorResponse(c, expected(error));
   }
 }

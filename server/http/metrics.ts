@@ -121,6 +121,9 @@ export function createMetrics(context: RpcContext, counts: RpcCounts): Metrics {
   gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
   gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
   gauge('etcd_debugging_mvcc_keys_total', 'Live keys.', () => store.keyCount);
+  gauge('etcd_debugging_mvcc_watch_stream_total', 'Watch streams.', () => machine.hub.counts.streams);
+  gauge('etcd_debugging_mvcc_watcher_total', 'Watchers.', () => machine.hub.counts.watchers);
+  gauge('etcd_debugging_mvcc_slow_watcher_total', 'Watchers that catch up.', () => machine.hub.counts.unsynced);
   gauge('etcd_debugging_mvcc_current_revision', 'Current revision of the store.', () => store.revision);
   gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => store.compactRevision);
   identity(registry, context);

@@ -44,6 +44,8 @@ export interface Listener {
    * to be closed by their owner; what is left after `closeGraceMs` is destroyed.
    */
   close(): Promise<void>;
+  /** Stops accepting and destroys every socket. `close`, before or after, still resolves. */
+  destroy(): void;
   /** Open sockets. */
   readonly connections: number;
 }
@@ -98,12 +100,16 @@ class PortListener implements Listener {
   async #close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const connection of this.#http2) connection.shutdown();
-    const grace = setTimeout(() => {
-      for (const connection of this.#http2) connection.destroy();
-      for (const socket of this.#sockets) socket.destroy();
-    }, this.#limits.closeGraceMs);
+    const grace = setTimeout(() => this.destroy(), this.#limits.closeGraceMs);
     await closed;
     clearTimeout(grace);
+    for (const socket of this.#sockets) await new Promise((resolve) => socket.once('close', resolve));
+  }
+
+  destroy(): void {
+    this.#server.close();
+    for (const connection of this.#http2) connection.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #accepted(socket: Socket): void {

@@ -223,17 +223,36 @@ describe('after a failed sync', () => {
     );
   });
 
+  it('does so in place when there is no space for a copy', () => {
+    const { disk, wal } = fresh();
+    append(disk, wal, entries(1, 3, 1), hard(1, 0));
+    disk.failNext('write', new Error('input/output error'));
+    wal.append([entry(4, 1)], undefined, () => {});
+    disk.settle();
+    const restarted = disk.afterKill(ALL);
+    restarted.capacityBytes = 2 * 4096;
+    const again = open(restarted);
+    expect(recovered(restarted.afterPowerLoss(NONE)).lastIndex).toBe(4);
+    append(restarted, again, [entry(5, 1)]);
+    const full = restarted.afterPowerLoss(NONE);
+    expect(recovered(full).lastIndex).toBe(5);
+    expect(full.size(FIRST)).toBe(4096);
+  });
+
   it('stops when the cache changes between reading and copying', () => {
     const { disk } = written(3);
-    let error: Error | undefined;
+    const errors: (string | undefined)[] = [];
     const found = recovered(disk);
     disk.corrupt(FIRST, at(2) + 50, 1);
-    openWal(disk, found, SMALL, (failure) => {
-      error = failure;
-    });
-    disk.settle();
-    expect(error?.message).toContain('has changed since it was read');
-    expect(disk.size(FIRST)).toBe(4096);
+    for (const capacityBytes of [Number.POSITIVE_INFINITY, 2 * 4096]) {
+      disk.capacityBytes = capacityBytes;
+      openWal(disk, found, SMALL, (failure) => {
+        errors.push(failure?.message);
+      });
+      disk.settle();
+      expect(errors.at(-1)).toContain('has changed since it was read');
+      expect(disk.size(FIRST)).toBe(4096);
+    }
   });
 
   it('holds for a seal that never reached the medium', () => {
@@ -379,7 +398,12 @@ describe('files', () => {
     disk.step(1);
     const killed = disk.afterKill(ALL);
     expect(recovered(killed)).toMatchObject({ spare: { number: 3 }, tail: { trusted: true } });
-    append(killed, open(killed), [entry(3, 1, 3000)]);
+    let acknowledged = false;
+    open(killed).append([entry(3, 1, 3000)], undefined, () => {
+      acknowledged = true;
+    });
+    killed.step();
+    expect(acknowledged).toBe(true);
     expect(recovered(killed.afterPowerLoss(NONE)).lastIndex).toBe(3);
   });
 

@@ -186,6 +186,22 @@ describe('reset', () => {
   });
 });
 
+describe('reset, then a restart', () => {
+  it('frees the files of the old log, though its entries had higher indexes', () => {
+    const { disk, wal } = fresh();
+    for (let i = 1; i <= 300; i++) append(disk, wal, [entry(i, 1)]);
+    wal.reset(200, 5, hard(6, 200), () => {});
+    disk.step();
+    const image = disk.afterPowerLoss(NONE);
+    expect(recovered(image)).toMatchObject({ prevIndex: 200, lastIndex: 200 });
+    expect(recovered(image).segments.length).toBeGreaterThan(4);
+    const again = open(image);
+    append(image, again, [entry(201, 6)]);
+    expect(again.segmentCount).toBeLessThanOrEqual(3);
+    expect(recovered(image)).toMatchObject({ prevIndex: 200, lastIndex: 201 });
+  });
+});
+
 describe('segments', () => {
   it('follow one another, and the next one is ready before it is needed', () => {
     const { disk, wal } = fresh();

@@ -17,6 +17,7 @@ export interface RunningRoster {
   /** `127.0.0.1:port` of the client listener. */
   readonly endpoint: string;
   readonly pid: number;
+  readonly dataDir: string;
   /** What the server has written to standard error since it was last started. */
   readonly log: string;
   /** SIGKILL; port and data stay for `start`. */
@@ -33,13 +34,15 @@ export interface RunningRoster {
 export async function startRoster(args: readonly string[] = []): Promise<RunningRoster> {
   if (!existsSync(rosterMain)) throw new Error('not built: run npm run build (npm test does)');
   const folder = await mkdtemp(join(tmpdir(), 'roster-serve-'));
+  const dataDir = join(folder, 'data');
   const endpoint = `127.0.0.1:${await freePort()}`;
   const url = `http://${endpoint}`;
-  const command = [rosterMain, 'serve', '--data-dir', join(folder, 'data'), '--listen-client-urls', url];
+  const command = [rosterMain, 'serve', '--data-dir', dataDir, '--listen-client-urls', url];
   command.push('--advertise-client-urls', url, ...args);
   let running = await launch(command, url);
   const server: RunningRoster = {
     endpoint,
+    dataDir,
     get pid() {
       return running.child.pid!;
     },
