@@ -21,6 +21,7 @@ import type { Identity } from './rpc/context.ts';
 const SLICE_MS = 10;
 /** Long work tells how far it has come, this often. */
 const PROGRESS_INTERVAL_MS = 2000;
+const SPACE_RETRY_MS = 1000;
 
 export interface Storage {
   machine: StateMachine;
@@ -47,35 +48,34 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     backend = new LmdbBackend({ directory: dataDir.dbPath });
     const machine = createStateMachine({ backend, clock: options.clock, limits: options.limits });
     await inSlices(machine.restore(), (rows) => log.info({ rows }, 'reading the store'));
-    const { wal, recovered } = await openLog(dataDir.walPath, machine.appliedIndex, options);
+    const disk = new LogFiles(dataDir.walPath);
+    const space = new SpaceWatch(log);
+    const { wal, recovered } = await openLog(disk, machine.appliedIndex, space, options);
     return {
       machine,
       wal,
       recovered,
       async close() {
-        await closeBackend(backend!);
+        space.close();
+        await calledBack((done) => disk.close(done));
+        await calledBack((done) => backend!.close(done));
         dataDir.close();
       },
     };
   } catch (error) {
-    if (backend !== undefined) await closeBackend(backend);
+    if (backend !== undefined) await calledBack((done) => backend!.close(done));
     dataDir.close();
     throw error;
   }
 }
 
 async function openLog(
-  folder: string,
+  disk: LogFiles,
   appliedIndex: number,
+  space: SpaceWatch,
   { identity, log }: StorageOptions,
 ): Promise<{ wal: Wal; recovered: RecoveredLog }> {
-  const disk = new LogFiles(folder);
-  const options = {
-    onSpace: (error: Error | undefined) => {
-      if (error === undefined) log.info('the disk has room again for the log');
-      else log.error({ error }, 'no room for the next log segment: free some space');
-    },
-  };
+  const options = { onSpace: (error: Error | undefined) => space.changed(error) };
   const found = await inSlices(recover(disk, { ...identity, appliedIndex }), (progress) =>
     log.info(progress, 'reading the log'),
   );
@@ -83,11 +83,13 @@ async function openLog(
   if (found.kind === 'empty') {
     const owner = { ...identity, nonce: randomBytes(8).readBigUInt64BE() };
     const wal = await opened((done) => createWal(disk, found, owner, options, done));
+    space.wal = wal;
     return { wal, recovered: { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] } };
   }
   if (found.torn) log.info('the last write before the stop was not finished; it had not been acknowledged');
   const { hardState, prevIndex, prevTerm, entries } = found;
   const wal = await opened((done) => openWal(disk, found, options, done));
+  space.wal = wal;
   return { wal, recovered: { hardState, prevIndex, prevTerm, entries } };
 }
 
@@ -97,10 +99,36 @@ function opened(open: (done: Opened) => void): Promise<Wal> {
   });
 }
 
-function closeBackend(backend: LmdbBackend): Promise<void> {
+function calledBack(begin: (done: (error?: Error) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    backend.close((error) => (error === undefined ? resolve() : reject(error)));
+    begin((error) => (error === undefined ? resolve() : reject(error)));
   });
+}
+
+/** While the disk has no room for the log: says so, and lets the log look for room now and then. */
+class SpaceWatch {
+  wal: Wal | undefined;
+  readonly #log: Logger;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  changed(error: Error | undefined): void {
+    if (error === undefined) {
+      this.close();
+      this.#log.info('the disk has room again for the log');
+    } else if (this.#timer === undefined) {
+      this.#log.error({ error }, 'no room for the next log segment: free some space on the disk');
+      this.#timer = setInterval(() => this.wal?.retrySpace(), SPACE_RETRY_MS);
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
 }
 
 /** Runs a generator to its end without holding the event loop. */
