@@ -150,6 +150,7 @@ class Server implements RunningServer {
         ...NODE_LIMITS,
         requestBytesMax: flags['max-request-bytes'],
         commitWritesMax: flags['backend-batch-limit'],
+        commitTicks: Math.max(1, Math.round(flags['backend-batch-interval'] / flags['heartbeat-interval'])),
         catchupEntries: flags['snapshot-catchup-entries'],
       },
     });

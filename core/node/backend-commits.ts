@@ -22,6 +22,7 @@ export class BackendCommits {
   /** The state up to here is durable. */
   #durableIndex: number;
   #inFlight = false;
+  #ticks = 0;
 
   constructor(limits: NodeLimits, world: Pick<World, 'machine' | 'wal'>, raft: Raft, events: CommitEvents) {
     this.#limits = limits;
@@ -31,9 +32,11 @@ export class BackendCommits {
     this.#durableIndex = world.machine.appliedIndex;
   }
 
-  /** Once a tick: commits what there is. */
+  /** Once a tick: commits what there is, if it is time. */
   tick(): void {
     const { machine } = this.#world;
+    if (++this.#ticks < this.#limits.commitTicks) return;
+    this.#ticks = 0;
     // Entries without effect are no writes, but the log they fill must be let go some day.
     const behind = machine.appliedIndex - this.#durableIndex >= this.#limits.commitWritesMax;
     if (machine.pendingWrites > 0 || behind) this.#commit();

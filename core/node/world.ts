@@ -68,6 +68,11 @@ export interface NodeLimits {
   applyBytesMax: number;
   /** Writes the backend may be behind before it is told to commit between two ticks. */
   commitWritesMax: number;
+  /**
+   * Ticks between two commits of the backend. The log has made every change durable already, so this only bounds what a
+   * restart has to replay; each commit is a sync that competes with the log's own.
+   */
+  commitTicks: number;
   /** Log entries and bytes kept behind the durable state for followers that are a little late. */
   catchupEntries: number;
   catchupBytesMax: number;
@@ -88,6 +93,7 @@ export const NODE_LIMITS: Readonly<NodeLimits> = {
   applyEntriesMax: 1000,
   applyBytesMax: 4 * MIB,
   commitWritesMax: 10_000,
+  commitTicks: 1,
   catchupEntries: 5000,
   catchupBytesMax: 64 * MIB,
   revokesPerSecondMax: 1000,

@@ -55,11 +55,17 @@ async function start(signal: AbortSignal, say: Say, closers: (() => Promise<unkn
   closers.push(async () => client.close());
   introduce(say, url, workspace);
 
+  let rendered = () => {};
+  const firstServices = new Promise<void>((resolve) => {
+    rendered = resolve;
+  });
   const renderer = new Renderer(client, {
     confDir: workspace.confDir,
     log: silentLogger,
     hooks: {
-      onRender: ({ dest, revision }) => void show(tell, say, dest, revision),
+      onRender({ dest, revision, keys }) {
+        void show(tell, say, dest, revision).then(keys.length > 0 ? rendered : undefined);
+      },
       onFailure: ({ stage, message }) => tell(`${stage} failed  ${message}`),
     },
   });
@@ -80,6 +86,8 @@ async function start(signal: AbortSignal, say: Say, closers: (() => Promise<unkn
   );
   closers.push(() => agent.close());
   await agent.ready;
+  // The account in its order: what to try comes when there is something to look at.
+  await Promise.race([firstServices, stopped(signal)]);
   suggest(say, url, workspace, demo);
   closers.push(toggleByKeys(demo, tell));
 
