@@ -51,6 +51,8 @@ function stopSignal(): AbortSignal {
       controller.abort();
     });
   }
+  // Nobody reads what we say any more (`roster dev | head`): then there is no reason to go on.
+  process.stdout.on('error', () => controller.abort());
   return controller.signal;
 }
 

@@ -81,6 +81,7 @@ export class MessageReader {
         if (!this.#deliver(bytes, at - missing, at)) return;
         continue;
       }
+      if (at === end) return;
       const taken = Math.min(missing, end - at);
       this.#keep(bytes, at, at + taken);
       at += taken;
@@ -89,8 +90,6 @@ export class MessageReader {
       this.release();
       if (!this.#deliver(body, 0, this.#announced)) return;
     }
-    // A message without a body may end with its prefix.
-    if (this.#prefixBytes === PREFIX_BYTES && this.#announced === 0) this.#deliver(bytes, at, at);
   }
 
   /** Gives the shared memory back; call it when the call is over. */

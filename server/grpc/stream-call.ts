@@ -91,7 +91,6 @@ export class StreamCall extends Call {
 
   endWith(error: RosterError | undefined): void {
     if (this.over) return;
-    this.#handler = undefined;
     if (error === undefined) this.finish(GrpcStatus.OK, '');
     else this.finish(error.status, error.message);
   }
