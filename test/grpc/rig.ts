@@ -1,5 +1,4 @@
 /** gRPC calls by hand on the hand-driven HTTP/2 client, and methods that do what a test tells them. */
-import { RosterError } from '../../core/errors.ts';
 import { decode, encode } from '../../core/wire/binary.ts';
 import { PutRequest, PutResponse, RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
 import { type GrpcHandler, type GrpcOptions, grpcHandler } from '../../server/grpc/server.ts';
@@ -143,8 +142,4 @@ export const putResponse = (revision: number): object => ({ header: { revision }
 
 export function revisionOf(bytes: Uint8Array): number {
   return decode(PutResponse, bytes).header!.revision;
-}
-
-export function isError(value: unknown): value is RosterError {
-  return value instanceof RosterError;
 }
