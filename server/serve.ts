@@ -42,7 +42,7 @@ export async function startServer(flags: ServeFlags, log: Logger): Promise<Runni
     clock: monotonic,
     log,
   });
-  const server = new Server(flags, log, identity, storage);
+  const server = new Server(flags, log, storage);
   try {
     await server.start();
   } catch (error) {
@@ -66,10 +66,10 @@ class Server implements RunningServer {
   #ticker: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(flags: ServeFlags, log: Logger, identity: Identity, storage: Storage) {
+  constructor(flags: ServeFlags, log: Logger, storage: Storage) {
     this.#flags = flags;
     this.#log = log;
-    this.#identity = identity;
+    this.#identity = storage.identity;
     this.#storage = storage;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
@@ -77,7 +77,7 @@ class Server implements RunningServer {
     this.#node = this.#createNode();
     storage.machine.onWork = () => this.#node.requestWork();
     const context: RpcContext = {
-      identity,
+      identity: storage.identity,
       node: this.#node,
       machine: storage.machine,
       members: () => [this.#self()],

@@ -27,12 +27,15 @@ export interface Storage {
   machine: StateMachine;
   wal: Wal;
   recovered: RecoveredLog;
+  /** Who this member is: what the log says, once there is one. */
+  identity: Identity;
   /** After the node has stopped: closes the backend and gives up the lock. */
   close(): Promise<void>;
 }
 
 export interface StorageOptions {
   dataDir: string;
+  /** Who this member becomes if the directory is new; later starts go by the directory, as with etcd. */
   identity: Identity;
   limits: Partial<StateMachineLimits>;
   clock: { nowMs(): number };
@@ -50,11 +53,12 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     await inSlices(machine.restore(), (rows) => log.info({ rows }, 'reading the store'));
     const disk = new LogFiles(dataDir.walPath);
     const space = new SpaceWatch(log);
-    const { wal, recovered } = await openLog(disk, machine.appliedIndex, space, options);
+    const { wal, recovered, identity } = await openLog(disk, machine.appliedIndex, space, options);
     return {
       machine,
       wal,
       recovered,
+      identity,
       async close() {
         space.close();
         await calledBack((done) => disk.close(done));
@@ -74,23 +78,27 @@ async function openLog(
   appliedIndex: number,
   space: SpaceWatch,
   { identity, log }: StorageOptions,
-): Promise<{ wal: Wal; recovered: RecoveredLog }> {
+): Promise<Pick<Storage, 'wal' | 'recovered' | 'identity'>> {
   const options = { onSpace: (error: Error | undefined) => space.changed(error) };
-  const found = await inSlices(recover(disk, { ...identity, appliedIndex }), (progress) =>
-    log.info(progress, 'reading the log'),
-  );
+  const found = await inSlices(recover(disk, { appliedIndex }), (progress) => log.info(progress, 'reading the log'));
   if (found.kind === 'damaged') throw damageError(found);
   if (found.kind === 'empty') {
     const owner = { ...identity, nonce: randomBytes(8).readBigUInt64BE() };
     const wal = await opened((done) => createWal(disk, found, owner, options, done));
     space.wal = wal;
-    return { wal, recovered: { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] } };
+    return { wal, recovered: { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] }, identity };
   }
   if (found.torn) log.info('the last write before the stop was not finished; it had not been acknowledged');
+  if (found.identity.memberId !== identity.memberId || found.identity.clusterId !== identity.clusterId) {
+    log.warn(
+      { 'member-id': found.identity.memberId.toString(16), 'cluster-id': found.identity.clusterId.toString(16) },
+      'the data directory was made with other --initial-* flags; what it says goes on to hold',
+    );
+  }
   const { hardState, prevIndex, prevTerm, entries } = found;
   const wal = await opened((done) => openWal(disk, found, options, done));
   space.wal = wal;
-  return { wal, recovered: { hardState, prevIndex, prevTerm, entries } };
+  return { wal, recovered: { hardState, prevIndex, prevTerm, entries }, identity: found.identity };
 }
 
 function opened(open: (done: Opened) => void): Promise<Wal> {

@@ -4,8 +4,9 @@
  */
 import type { StateMachine } from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
-import type { Node } from '../../core/node/node.ts';
+import type { Node, ProposedRequest } from '../../core/node/node.ts';
 import type { Member, ResponseHeader } from '../../core/wire/messages.ts';
+import type { UnaryDone } from './service.ts';
 
 export interface Identity {
   readonly clusterId: bigint;
@@ -47,4 +48,24 @@ export function completed<T extends object>(context: RpcContext, result: T | Ros
     begun.raft_term = context.node.term;
   }
   return result;
+}
+
+/** Replicates `request` and answers with what the state machine made of it. */
+export function proposed<Res extends object>(
+  context: RpcContext,
+  request: ProposedRequest,
+  done: UnaryDone<Res>,
+): void {
+  context.node.propose(request, (result) => done(completed(context, result as Res | RosterError)));
+}
+
+/** Runs `read` at once if `serializable`, else when this member surely has all that was acknowledged before the call. */
+export function afterReadIndex<Res extends object>(
+  context: RpcContext,
+  serializable: boolean,
+  read: () => Res | RosterError,
+  done: UnaryDone<Res>,
+): void {
+  if (serializable) done(completed(context, read()));
+  else context.node.linearizableRead((error) => done(error ?? completed(context, read())));
 }

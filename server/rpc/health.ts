@@ -1,21 +1,18 @@
 /** grpc.health.v1.Health: the server as a whole ("") serves for as long as it answers. */
 import { GrpcStatus, otherError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
-import type { Method, StreamMethod, UnaryMethod } from './service.ts';
+import { type Method, type StreamMethod, unary } from './service.ts';
 
 const { SERVING, SERVICE_UNKNOWN } = m.ServingStatus.values;
 
 export function healthMethods(): Method[] {
-  const check: UnaryMethod<m.HealthCheckRequest, m.HealthCheckResponse> = {
-    kind: 'unary',
-    path: '/grpc.health.v1.Health/Check',
-    request: m.HealthCheckRequest,
-    response: m.HealthCheckResponse,
-    handle(_call, request, done) {
-      if (request.service !== '') return done(otherError(GrpcStatus.NOT_FOUND, 'unknown service'));
-      done({ status: SERVING });
-    },
-  };
+  const check = unary(
+    '/grpc.health.v1.Health/Check',
+    m.HealthCheckRequest,
+    m.HealthCheckResponse,
+    (_call, request, done) =>
+      done(request.service === '' ? { status: SERVING } : otherError(GrpcStatus.NOT_FOUND, 'unknown service')),
+  );
   const watch: StreamMethod<m.HealthCheckRequest, m.HealthCheckResponse> = {
     kind: 'stream',
     path: '/grpc.health.v1.Health/Watch',

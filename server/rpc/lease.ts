@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { RosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
-import { completed, header, type RpcContext } from './context.ts';
-import type { Method, Responder, StreamMethod, UnaryDone, UnaryMethod } from './service.ts';
+import { afterReadIndex, header, proposed, type RpcContext } from './context.ts';
+import { type Method, type Responder, type StreamMethod, type UnaryDone, unary } from './service.ts';
 
 /** Chances that the server's own random ids collide this often in a row are nil; then something else is wrong. */
 const GRANT_TRIES_MAX = 8;
@@ -18,37 +18,25 @@ function randomLeaseId(): bigint {
   return id === 0n ? 1n : id;
 }
 
-function grant(context: RpcContext): UnaryMethod<m.LeaseGrantRequest, m.LeaseGrantResponse> {
+function grant(context: RpcContext): Method {
   const propose = (request: m.LeaseGrantRequest, triesLeft: number, done: UnaryDone<m.LeaseGrantResponse>) => {
     // The id is chosen before the request is replicated, so that every replica grants the same one.
     const chosen = request.ID !== 0n ? request : { ...request, ID: randomLeaseId() };
-    context.node.propose({ lease_grant: chosen }, (result) => {
+    proposed<m.LeaseGrantResponse>(context, { lease_grant: chosen }, (result) => {
       const taken = result instanceof RosterError && result.code === 'LeaseExist' && request.ID === 0n;
       if (taken && triesLeft > 1) propose(request, triesLeft - 1, done);
-      else done(completed(context, result as m.LeaseGrantResponse));
+      else done(result);
     });
   };
-  return {
-    kind: 'unary',
-    path: '/etcdserverpb.Lease/LeaseGrant',
-    request: m.LeaseGrantRequest,
-    response: m.LeaseGrantResponse,
-    handle: (_call, request, done) => propose(request, GRANT_TRIES_MAX, done),
-  };
+  return unary('/etcdserverpb.Lease/LeaseGrant', m.LeaseGrantRequest, m.LeaseGrantResponse, (_call, request, done) =>
+    propose(request, GRANT_TRIES_MAX, done),
+  );
 }
 
-function revoke(context: RpcContext): UnaryMethod<m.LeaseRevokeRequest, m.LeaseRevokeResponse> {
-  return {
-    kind: 'unary',
-    path: '/etcdserverpb.Lease/LeaseRevoke',
-    request: m.LeaseRevokeRequest,
-    response: m.LeaseRevokeResponse,
-    handle(_call, request, done) {
-      context.node.propose({ lease_revoke: request }, (result) =>
-        done(completed(context, result as m.LeaseRevokeResponse)),
-      );
-    },
-  };
+function revoke(context: RpcContext): Method {
+  return unary('/etcdserverpb.Lease/LeaseRevoke', m.LeaseRevokeRequest, m.LeaseRevokeResponse, (_call, request, done) =>
+    proposed(context, { lease_revoke: request }, done),
+  );
 }
 
 /** Renewals wait for the read index: a node that no longer leads must not prolong what its successor may expire. */
@@ -126,42 +114,34 @@ class OrderedAnswers<Res extends object> {
   }
 }
 
-function timeToLive(context: RpcContext): UnaryMethod<m.LeaseTimeToLiveRequest, m.LeaseTimeToLiveResponse> {
-  return {
-    kind: 'unary',
-    path: '/etcdserverpb.Lease/LeaseTimeToLive',
-    request: m.LeaseTimeToLiveRequest,
-    response: m.LeaseTimeToLiveResponse,
-    handle(_call, request, done) {
-      context.node.linearizableRead((error) => {
-        if (error !== undefined) return done(error);
-        const found = context.machine.lessor.timeToLive(request.ID);
-        done({
-          header: header(context, context.machine.store.revision),
-          ID: request.ID,
-          TTL: found?.remainingSeconds ?? -1,
-          grantedTTL: found?.ttlSeconds ?? 0,
-          keys: found !== undefined && request.keys ? found.keys() : [],
-        });
-      });
-    },
+function timeToLive(context: RpcContext): Method {
+  const { machine } = context;
+  const read = (request: m.LeaseTimeToLiveRequest): m.LeaseTimeToLiveResponse => {
+    const found = machine.lessor.timeToLive(request.ID);
+    return {
+      header: header(context, machine.store.revision),
+      ID: request.ID,
+      TTL: found?.remainingSeconds ?? -1,
+      grantedTTL: found?.ttlSeconds ?? 0,
+      keys: found !== undefined && request.keys ? found.keys() : [],
+    };
   };
+  const path = '/etcdserverpb.Lease/LeaseTimeToLive';
+  return unary(path, m.LeaseTimeToLiveRequest, m.LeaseTimeToLiveResponse, (_call, request, done) =>
+    afterReadIndex(context, false, () => read(request), done),
+  );
 }
 
-function leases(context: RpcContext): UnaryMethod<m.LeaseLeasesRequest, m.LeaseLeasesResponse> {
-  return {
-    kind: 'unary',
-    path: '/etcdserverpb.Lease/LeaseLeases',
-    request: m.LeaseLeasesRequest,
-    response: m.LeaseLeasesResponse,
-    handle(_call, _request, done) {
-      context.node.linearizableRead((error) => {
-        if (error !== undefined) return done(error);
-        done({
-          header: header(context, context.machine.store.revision),
-          leases: context.machine.lessor.list().map((ID) => ({ ID })),
-        });
-      });
-    },
-  };
+function leases(context: RpcContext): Method {
+  const { machine } = context;
+  const read = (): m.LeaseLeasesResponse => ({
+    header: header(context, machine.store.revision),
+    leases: machine.lessor.list().map((ID) => ({ ID })),
+  });
+  return unary(
+    '/etcdserverpb.Lease/LeaseLeases',
+    m.LeaseLeasesRequest,
+    m.LeaseLeasesResponse,
+    (_call, _request, done) => afterReadIndex(context, false, read, done),
+  );
 }

@@ -27,6 +27,16 @@ export interface UnaryMethod<Req extends object = object, Res extends object = o
   handle(call: CallContext, request: Req, done: UnaryDone<Res>): void;
 }
 
+/** A unary method from its path, its two messages, and what it does. */
+export function unary<Req extends object, Res extends object>(
+  path: string,
+  request: MessageType<Req>,
+  response: MessageType<Res>,
+  handle: UnaryMethod<Req, Res>['handle'],
+): UnaryMethod<Req, Res> {
+  return { kind: 'unary', path, request, response, handle };
+}
+
 export type UnaryDone<Res> = (result: Res | RosterError) => void;
 
 /** The way out of a streaming call. */
