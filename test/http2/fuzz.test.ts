@@ -107,6 +107,6 @@ describe('nearly right frames', () => {
       ),
       { numRuns: 600 },
     );
-    expect(survived).toBeGreaterThan(20); // else the generator is too wild to get anywhere
+    expect(survived).toBeGreaterThan(5); // else the generator is too wild to get anywhere
   });
 });
