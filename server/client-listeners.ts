@@ -8,6 +8,7 @@ import type { TlsOptions } from 'node:tls';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { GrpcStatus, otherError, rosterError } from '../core/errors.ts';
+import { AssertionError } from '../core/util/assert.ts';
 import type { Logger } from './config/log.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
 import { type GrpcHandler, grpcHandler, isGrpc } from './grpc/server.ts';
@@ -41,9 +42,10 @@ export class ClientListeners {
     this.#app = app;
     this.#grpc = grpcHandler(methods, {
       maxRequestBytes: flags['max-request-bytes'] + GRPC_OVERHEAD_BYTES,
-      // A bug: the process stops, before it can make things worse.
       onBug: (error) => {
-        throw error;
+        // An assertion says that the state may be wrong: the process stops before it makes things worse.
+        if (error instanceof AssertionError) throw error;
+        log.error({ error }, 'a call failed in an unforeseen way');
       },
     });
     const options = {

@@ -4,6 +4,7 @@
  */
 import type { Context, Hono } from 'hono';
 import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
+import { AssertionError } from '../../core/util/assert.ts';
 import { fromJson, toJson } from '../../core/wire/json.ts';
 import type { CallContext, Method, Responder, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { errorBody, httpStatusOf } from './grpc-status.ts';
@@ -108,7 +109,7 @@ function stream(c: Context, method: StreamMethod, bodyBytesMax: number): Promise
   return new Promise((resolve) => {
     const answer = new LineAnswer(c, method, resolve);
     const handler = method.open(callContext(c), answer);
-    answer.onGone = () => handler.cancel();
+    answer.onCancel = () => handler.cancel();
     const feed = async () => {
       const sequence = new JsonSequence(bodyBytesMax);
       const body = (c.req.raw.body ?? []) as unknown as AsyncIterable<Uint8Array>;
@@ -119,25 +120,26 @@ function stream(c: Context, method: StreamMethod, bodyBytesMax: number): Promise
       handler.halfClose();
     };
     feed().catch((error: unknown) => {
-      if (c.req.raw.signal.aborted) return answer.gone();
-      answer.gone();
-      answer.end(expected(error));
+      if (error instanceof AssertionError) throw error;
+      // Anything but a RosterError is the connection's: a body that broke off.
+      if (error instanceof RosterError) answer.refuse(error);
+      else answer.leave();
     });
-    c.req.raw.signal.addEventListener('abort', () => answer.gone(), { once: true });
+    c.req.raw.signal.addEventListener('abort', () => answer.leave(), { once: true });
   });
 }
 
 /** The responder of one streamed answer. The HTTP status is settled by what comes first: a line, or a failure. */
 class LineAnswer implements Responder<object> {
   onDrain: (() => void) | undefined;
-  onGone: () => void = () => {};
+  /** Tells the handler to release everything; called at most once, and not after `end`. */
+  onCancel: () => void = () => {};
   readonly #context: Context;
   readonly #method: StreamMethod;
   readonly #resolve: (response: Response) => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #slow = false;
   #over = false;
-  #handlerGone = false;
 
   constructor(context: Context, method: StreamMethod, resolve: (response: Response) => void) {
     this.#context = context;
@@ -164,11 +166,18 @@ class LineAnswer implements Responder<object> {
     this.#open().close();
   }
 
-  /** The reader has left, or its request cannot be read on: tells the handler once. */
-  gone(): void {
-    if (this.#handlerGone || this.#over) return;
-    this.#handlerGone = true;
-    this.onGone();
+  /** The reader has gone. */
+  leave(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.onCancel();
+  }
+
+  /** The request cannot be read on. */
+  refuse(error: RosterError): void {
+    if (this.#over) return;
+    this.onCancel();
+    this.end(error);
   }
 
   #line(text: string): void {
@@ -187,7 +196,7 @@ class LineAnswer implements Responder<object> {
           this.#slow = false;
           this.onDrain?.();
         },
-        cancel: () => this.gone(),
+        cancel: () => this.leave(),
       },
       { highWaterMark: STREAM_LINES_MAX },
     );

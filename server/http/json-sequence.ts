@@ -24,9 +24,11 @@ export class JsonSequence {
     this.#bytesMax = bytesMax;
   }
 
-  /** Complete objects that end in this chunk, as text. Throws RosterError on an object over the limit or text that is no object. */
-  push(chunk: Uint8Array): string[] {
-    const complete: string[] = [];
+  /**
+   * Complete objects that end in this chunk, as text, one by one. Throws RosterError where an object is over the limit or
+   * the text is no object; what came before has been yielded then.
+   */
+  *push(chunk: Uint8Array): Generator<string, void> {
     let start = 0;
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i]!;
@@ -37,11 +39,10 @@ export class JsonSequence {
         } else if (byte > 0x20) throw invalid(`expected '{', found ${JSON.stringify(String.fromCharCode(byte))}`);
       } else if (this.#step(byte)) {
         this.#keep(chunk.subarray(start, i + 1));
-        complete.push(this.#take());
+        yield this.#take();
       }
     }
     if (this.#depth > 0) this.#keep(chunk.slice(start));
-    return complete;
   }
 
   /** The input has ended. Throws when it ended inside an object. */

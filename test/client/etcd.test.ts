@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Client } from '../../client/client.ts';
 import { GrpcStatus } from '../../client/index.ts';
@@ -18,6 +19,8 @@ describe('the client against an etcd that misbehaves', () => {
     try {
       await client.put('a', '1');
       process.kill(store.pid, 'SIGSTOP');
+      // The signal is under way: each thread stops when it is next scheduled.
+      await expect.poll(() => readFileSync(`/proc/${store.pid}/stat`, 'utf8')).toMatch(/\) T /);
       const error = await client.get('a', { timeoutMs: 300 }).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ status: GrpcStatus.DEADLINE_EXCEEDED });
       expect(String(error)).toContain(store.endpoint);

@@ -158,6 +158,24 @@ async function* linesOf(response: Response): AsyncGenerator<unknown> {
   }
 }
 
+describe('a stream whose request goes wrong', () => {
+  it('says so in a last line and ends', async () => {
+    const response = await fetch(`${url}/v3/watch`, {
+      method: 'POST',
+      body: `{"create_request":{"key":"${base64('/x')}"}} [1]`,
+    });
+    const lines = linesOf(response);
+    expect((await lines.next()).value).toMatchObject({ result: { created: true } });
+    expect((await lines.next()).value).toMatchObject({ error: { code: 3 } });
+    expect((await lines.next()).done).toBe(true);
+  });
+
+  it('answers with a status when nothing has been sent before', async () => {
+    const answer = await post('/v3/watch', '[]');
+    expect([answer.status, answer.body]).toMatchObject([400, { error: { code: 3 } }]);
+  });
+});
+
 describe('clients that misbehave', () => {
   const open = (): Promise<Socket> =>
     new Promise((resolve) => {
@@ -172,6 +190,21 @@ describe('clients that misbehave', () => {
     socket.resume();
     socket.write('GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: ');
     await closed(socket);
+  });
+
+  it('a body that breaks off harms nobody', async () => {
+    const body = '{"create_request":{"key":"AA==","range_end":"AA=="}} {';
+    for (let i = 0; i < 20; i++) {
+      const socket = await open();
+      socket.resume();
+      socket.write('POST /v3/watch HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+      socket.write(`${body.length.toString(16)}\r\n${body}\r\n`);
+      await new Promise((resolve) => setTimeout(resolve, i));
+      if (i % 2 === 0) socket.resetAndDestroy();
+      else socket.end('zz');
+      await closed(socket);
+    }
+    expect((await fetch(`${url}/health`)).status).toBe(200);
   });
 
   it('neither garbage nor half a preface harms the server', async () => {
