@@ -35,7 +35,9 @@ describe('JsonSequence', () => {
   });
 
   it('refuses what is no object, and input that ends inside one', () => {
-    expect(() => new JsonSequence(99).push(bytes(' [1]'))).toThrow('invalid JSON: expected \'{\', found "["');
+    const broken = new JsonSequence(99).push(bytes('{} [1]'));
+    expect(broken.next().value, 'what came before is there').toBe('{}');
+    expect(() => broken.next()).toThrow('invalid JSON: expected \'{\', found "["');
     const cut = new JsonSequence(99);
     expect([...cut.push(bytes('{"a":{'))]).toEqual([]);
     expect(() => cut.end()).toThrow('unexpected end of JSON input');
