@@ -48,7 +48,7 @@ async function follow(client: Client, record: WatchRecord, stop: AbortSignal): P
   }
 }
 
-it(`loses nothing over ${KILLS} kills`, { timeout: 300_000 }, async () => {
+it(`loses nothing over ${KILLS} kills`, { timeout: 900_000 }, async () => {
   const prng = new Prng(SEED);
   const ledger = new Ledger();
   const records = Array.from({ length: WATCHERS }, () => new WatchRecord());
