@@ -4,6 +4,7 @@
  */
 import { GrpcStatus, otherError, type RosterError } from '../errors.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
+import type { ConfState } from './messages.ts';
 
 /** "No node": nobody voted for, no leader known. Never a node's id. */
 export const NO_NODE = 0n;
@@ -16,7 +17,10 @@ export interface RaftPrng {
 
 export interface RaftConfig {
   id: bigint;
-  /** The voting members, this node among them. */
+  /**
+   * The voting members of a new cluster, the same on each of them; what `Restored.confState` says goes before. Empty on
+   * a node that joins: it knows nobody and begins with a snapshot from the leader.
+   */
   voters: readonly bigint[];
   /** Ticks without word from a leader before an election; each wait is 1 to 2 times this, by chance (paper 5.2). */
   electionTicks: number;
@@ -52,6 +56,8 @@ export interface Restored {
   prevTerm: number;
   /** The last entry whose effects the state machine holds. */
   appliedIndex: number;
+  /** The configuration after `appliedIndex`, once it has ever changed or come with a snapshot. */
+  confState?: ConfState | undefined;
 }
 
 function lost(text: string): RosterError {

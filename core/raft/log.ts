@@ -1,11 +1,12 @@
 /**
  * The part of the Raft log that is held in memory, firstIndex..lastIndex, and the marks on it:
- * applied <= applying <= min(committed, stable); stable <= accepted <= lastIndex. "Accepted" entries have been handed
+ * applied <= applying <= min(committed, stable), but for a snapshot on its way to the disk; stable <= accepted <= lastIndex. "Accepted" entries have been handed
  * out to be written, "stable" ones are on this node's disk. Owns the rules of figure 2 about logs; never writes a file.
  */
 import { assert } from '../util/assert.ts';
-import type { Entry } from '../wire/messages.ts';
+import { type Entry, EntryType } from '../wire/messages.ts';
 import type { Restored } from './config.ts';
+import type { Snapshot } from './messages.ts';
 
 /** What an entry costs beyond its data, in every limit that counts bytes of entries. */
 export const ENTRY_OVERHEAD_BYTES = 32;
@@ -38,6 +39,10 @@ export class RaftLog {
   #accepted: number;
   #stable: number;
   #writes: LogWrite[] = [];
+  /** Places of the changes of the configuration that are not applied yet. */
+  #confChanges: number[] = [];
+  /** Received and not durable yet: everything up to its index is in it. `sequence` 0: not handed out yet. */
+  #snapshot: { snapshot: Snapshot; sequence: number } | undefined;
 
   constructor(restored: Restored) {
     this.#entries = restored.entries.slice();
@@ -47,6 +52,12 @@ export class RaftLog {
     this.#applied = this.#applying = restored.appliedIndex;
     // An applied entry was committed, whether or not the hard state had been written since.
     this.#committed = Math.max(restored.hardState?.commit ?? 0, restored.appliedIndex);
+    for (const { index, type } of this.#entries)
+      if (type === EntryType.values.CONF_CHANGE && index > this.#applied) this.#confChanges.push(index);
+    // One change at a time: the leader that appended a change had applied the one before. So that one is committed, even
+    // if the crash that tore the last write took the commit index that came with it; and to vote or lead by an older
+    // configuration than that would split the cluster.
+    this.commitTo(this.#confChanges.at(-2) ?? 0);
     this.#accepted = this.#stable = this.lastIndex;
   }
 
@@ -119,6 +130,7 @@ export class RaftLog {
     assert(entry.index === this.lastIndex + 1 && entry.term >= this.lastTerm, 'raft log: append out of order');
     this.#entries.push(entry);
     this.#bytes += entryBytes(entry);
+    if (entry.type === EntryType.values.CONF_CHANGE) this.#confChanges.push(entry.index);
   }
 
   /**
@@ -140,6 +152,7 @@ export class RaftLog {
     if (index > this.lastIndex) return;
     assert(index > this.#committed, 'raft log: a committed entry must never be overwritten');
     for (const entry of this.#entries.splice(index - this.#prevIndex - 1)) this.#bytes -= entryBytes(entry);
+    while ((this.#confChanges.at(-1) ?? 0) >= index) this.#confChanges.pop();
     this.#accepted = Math.min(this.#accepted, index - 1);
     this.#stable = Math.min(this.#stable, index - 1);
     for (const write of this.#writes) write.lastIndex = Math.min(write.lastIndex, index - 1);
@@ -166,6 +179,21 @@ export class RaftLog {
     this.#committed = index;
   }
 
+  /** The last change of the configuration in the log, if it is not applied here. */
+  get pendingConfChange(): Entry | undefined {
+    const index = this.#confChanges.at(-1);
+    return index === undefined ? undefined : this.entry(index);
+  }
+
+  hasConfChangeUpTo(index: number): boolean {
+    return this.#confChanges.length > 0 && this.#confChanges[0]! <= index;
+  }
+
+  /** A change of the configuration is committed but not in force here yet. */
+  get hasUnappliedConfChange(): boolean {
+    return this.hasConfChangeUpTo(this.#committed);
+  }
+
   /** Entries to apply are ready: committed, on this node's own disk, and the previous page is done with. */
   get hasNextToApply(): boolean {
     return this.#applying === this.#applied && Math.min(this.#committed, this.#stable) > this.#applied;
@@ -181,14 +209,17 @@ export class RaftLog {
   }
 
   appliedTo(index: number): void {
+    // Handed out before a snapshot took its place.
+    if (index <= this.#prevIndex) return;
     assert(index >= this.#applied && index <= this.#applying, 'raft log: applied what was not handed out');
     this.#applied = index;
+    while (this.#confChanges.length > 0 && this.#confChanges[0]! <= index) this.#confChanges.shift();
   }
 
   // ---- writing
 
   get hasUnaccepted(): boolean {
-    return this.#accepted < this.lastIndex;
+    return this.#accepted < this.lastIndex || this.#snapshot?.sequence === 0;
   }
 
   /** Hands out what is not yet on its way to the disk, as part of write `sequence`. */
@@ -201,8 +232,21 @@ export class RaftLog {
     return entries;
   }
 
+  /** Hands out the snapshot that has come, once, as part of write `sequence`. Call before `accept`. */
+  acceptSnapshot(sequence: number): Snapshot | undefined {
+    if (this.#snapshot?.sequence !== 0) return undefined;
+    this.#snapshot.sequence = sequence;
+    return this.#snapshot.snapshot;
+  }
+
   /** Writes up to `sequence` are on disk. */
   persisted(sequence: number): void {
+    if (this.#snapshot !== undefined && this.#snapshot.sequence > 0 && this.#snapshot.sequence <= sequence) {
+      const { index } = this.#snapshot.snapshot;
+      this.#snapshot = undefined;
+      this.#applied = index;
+      this.#stable = Math.max(this.#stable, index);
+    }
     let done = 0;
     while (done < this.#writes.length && this.#writes[done]!.sequence <= sequence)
       this.#stable = Math.max(this.#stable, this.#writes[done++]!.lastIndex);
@@ -219,5 +263,28 @@ export class RaftLog {
     for (const entry of this.#entries.splice(0, index - this.#prevIndex)) this.#bytes -= entryBytes(entry);
     this.#prevIndex = index;
     this.#prevTerm = term;
+  }
+
+  /** A snapshot is being installed; the state machine is not at its index yet. */
+  get hasPendingSnapshot(): boolean {
+    return this.#snapshot !== undefined;
+  }
+
+  /**
+   * InstallSnapshot receiver (figure 13, step 7): the log is what follows `snapshot`, and that is nothing. Writes under
+   * way are void.
+   */
+  restore(snapshot: Snapshot): void {
+    const { index, term } = snapshot;
+    assert(index > this.#committed, 'raft log: a snapshot must not take committed entries back');
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#prevIndex = index;
+    this.#prevTerm = term;
+    this.#writes = [];
+    this.#confChanges = [];
+    this.#stable = Math.min(this.#stable, this.#committed);
+    this.#committed = this.#accepted = this.#applying = index;
+    this.#snapshot = { snapshot, sequence: 0 };
   }
 }

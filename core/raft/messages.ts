@@ -1,6 +1,6 @@
 /**
  * What Raft nodes say to each other, as one schema message. Owns names and numbers only; when a message is sent and
- * what it does is in raft.ts and replication.ts.
+ * what it does is in raft.ts, replication.ts and follower.ts.
  */
 
 import { Entry } from '../wire/messages.ts';
@@ -16,7 +16,10 @@ import {
   uint64,
 } from '../wire/schema.ts';
 
-/** The RPCs of figure 2 of the Raft paper, each as a request and a response, and PreVote (dissertation 9.6). */
+/**
+ * The RPCs of figure 2 of the Raft paper, each as a request and a response; PreVote (dissertation 9.6); InstallSnapshot
+ * (paper, figure 13), whose response is an APPEND_RESPONSE; and TimeoutNow (dissertation 3.10).
+ */
 export const MessageType = {
   name: 'roster.raft.MessageType',
   values: {
@@ -28,9 +31,32 @@ export const MessageType = {
     APPEND_RESPONSE: 6,
     HEARTBEAT: 7,
     HEARTBEAT_RESPONSE: 8,
+    SNAPSHOT: 9,
+    TIMEOUT_NOW: 10,
   },
 } as const satisfies EnumType;
 export type MessageType = (typeof MessageType.values)[keyof typeof MessageType.values];
+
+/** The configuration after an entry: who votes, who only listens. With `voters_outgoing` it is joint (paper section 6). */
+export const ConfState = message('roster.raft.ConfState', {
+  voters: repeated(uint64(1)),
+  learners: repeated(uint64(2)),
+  /** The voters before the change, whose majority is needed as well until the joint configuration is left. */
+  voters_outgoing: repeated(uint64(3)),
+  /** Of the outgoing voters, those that become learners when the joint configuration is left. */
+  learners_next: repeated(uint64(4)),
+  /** Whether the leader leaves the joint configuration by itself. */
+  auto_leave: bool(5),
+});
+export type ConfState = Decoded<typeof ConfState>;
+
+/** What Raft knows of a snapshot: the last entry it includes, and the configuration there. Its content is the driver's. */
+export const Snapshot = message('roster.raft.Snapshot', {
+  index: counter(1),
+  term: counter(2),
+  conf_state: sub(3, () => ConfState),
+});
+export type Snapshot = Decoded<typeof Snapshot>;
 
 /**
  * `index` and `log_term` name a place in the log: the sender's last entry (votes), the entry before `entries` (APPEND),
@@ -50,6 +76,12 @@ export const Message = message('roster.raft.Message', {
   reject: bool(9),
   reject_hint: counter(10),
   context: counter(11),
+  /** SNAPSHOT. The driver that streams a later state than this one says here what it really sends. */
+  snapshot: sub(12, () => Snapshot),
+  /** VOTE of a node that was told to by the leader (dissertation 4.2.3: who hears that leader grants it all the same). */
+  transfer: bool(13),
+  /** APPEND_RESPONSE of a node without a configuration: it can begin only with a snapshot. */
+  needs_snapshot: bool(14),
 });
 export type Message = Decoded<typeof Message>;
 
@@ -67,5 +99,7 @@ export function newMessage(type: MessageType, to: bigint, term: number): Message
     reject: false,
     reject_hint: 0,
     context: 0,
+    transfer: false,
+    needs_snapshot: false,
   };
 }

@@ -20,11 +20,15 @@ interface Write {
  * log that a crash may still shorten.
  */
 function mayLeaveAtOnce(message: Message): boolean {
-  return message.type === MessageType.values.APPEND || message.type === MessageType.values.HEARTBEAT;
-}
-
-function sameBallot(a: HardState, b: HardState): boolean {
-  return a.term === b.term && a.vote === b.vote;
+  switch (message.type) {
+    case MessageType.values.APPEND:
+    case MessageType.values.HEARTBEAT:
+    case MessageType.values.SNAPSHOT:
+    case MessageType.values.TIMEOUT_NOW:
+      return true;
+    default:
+      return false;
+  }
 }
 
 export class Outbox {
@@ -63,17 +67,21 @@ export class Outbox {
     return this.#now.length > 0 || this.#next.length > 0;
   }
 
+  /** Whether the hard state is worth a write: a new term or vote. A commit index is not: it can be learned again. */
+  mustWrite(term: number, vote: bigint): boolean {
+    return term !== this.#accepted.term || vote !== this.#accepted.vote;
+  }
+
   /**
-   * Numbers a write when there is something to write: entries, or a new term or vote. A commit index alone is not worth
-   * a write, since it can be learned again; it goes along. Returns the number, or 0, and the hard state if it changed.
+   * Numbers a write when there is something to write: entries or a snapshot (`withLog`), or a hard state worth it; a
+   * commit index goes along. Returns the number, or 0, and the hard state if it changed.
    */
-  accept(current: HardState, withEntries: boolean): { sequence: number; hardState: HardState | undefined } {
+  accept(current: HardState, withLog: boolean): { sequence: number; hardState: HardState | undefined } {
     let sequence = 0;
     let hardState: HardState | undefined;
-    const ballot = !sameBallot(current, this.#accepted);
-    if (withEntries || ballot) {
+    if (withLog || this.mustWrite(current.term, current.vote)) {
       sequence = ++this.#sequence;
-      if (ballot || current.commit !== this.#accepted.commit) {
+      if (this.mustWrite(current.term, current.vote) || current.commit !== this.#accepted.commit) {
         hardState = current;
         this.#accepted = current;
       }

@@ -1,17 +1,17 @@
 /**
- * What a leader believes of one voter's log (paper figure 2, nextIndex and matchIndex; etcd's tracker.Progress), and
+ * What a leader believes of one member's log (paper figure 2, nextIndex and matchIndex; etcd's tracker.Progress), and
  * whether it may send to it now. In `probe` one APPEND at a time finds where the logs agree; in `replicate` entries are
- * sent ahead of their acknowledgement. Sends nothing itself.
+ * sent ahead of their acknowledgement; in `snapshotting` the driver streams a snapshot. Sends nothing itself.
  */
 import { Inflights } from './inflights.ts';
 
-export type ProgressState = 'probe' | 'replicate';
+export type ProgressState = 'probe' | 'replicate' | 'snapshotting';
 
 export class Progress {
   readonly id: bigint;
   readonly inflights: Inflights;
   state: ProgressState = 'probe';
-  /** The voter's log is known to equal the leader's up to here, durably. */
+  /** The member's log is known to equal the leader's up to here, durably. */
   match = 0;
   /** The next entry to send. */
   next = 1;
@@ -21,8 +21,10 @@ export class Progress {
   paused = false;
   /** Heard from since the last check of the quorum. */
   recentActive = false;
-  /** The last ReadIndex round this voter has answered. */
+  /** The last ReadIndex round this member has answered. */
   readRound = 0;
+  /** In `snapshotting`: the last entry of the snapshot on its way. */
+  snapshotIndex = 0;
 
   constructor(id: bigint, inflightAppendsMax: number, inflightBytesMax: number) {
     this.id = id;
@@ -49,8 +51,24 @@ export class Progress {
     this.#enter('replicate');
   }
 
+  /** A snapshot is on its way; nothing else is sent until there is word of it. */
+  becomeSnapshotting(index: number): void {
+    this.#enter('snapshotting');
+    this.snapshotIndex = index;
+    this.paused = true;
+  }
+
+  /** The driver has sent the snapshot, or could not. Then the member's own word is waited for, or its next heartbeat's. */
+  snapshotSent(ok: boolean): void {
+    const { snapshotIndex } = this;
+    this.becomeProbe();
+    if (ok) this.next = Math.max(this.next, snapshotIndex + 1);
+    this.paused = true;
+  }
+
   #enter(state: ProgressState): void {
     this.state = state;
+    this.snapshotIndex = 0;
     this.paused = false;
     this.inflights.reset();
   }
@@ -67,20 +85,21 @@ export class Progress {
     this.paused = this.inflights.full;
   }
 
-  /** The voter holds everything up to `index`. False when that is old news. */
+  /** The member holds everything up to `index`. False when that is old news. */
   acknowledged(index: number): boolean {
     if (index <= this.match) return false;
     this.match = index;
     this.next = Math.max(this.next, index + 1);
-    this.paused = false;
+    if (this.state !== 'snapshotting') this.paused = false;
     return true;
   }
 
   /**
-   * The voter refused entries after `index` and `hint` is the last place where its log may agree (5.3: nextIndex goes
+   * The member refused entries after `index` and `hint` is the last place where its log may agree (5.3: nextIndex goes
    * back). False when the refusal answers an older message and says nothing new.
    */
   refused(index: number, hint: number): boolean {
+    if (this.state === 'snapshotting') return false;
     if (this.state === 'replicate') {
       if (index <= this.match) return false;
       this.becomeProbe();

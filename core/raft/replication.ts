@@ -1,6 +1,6 @@
 /**
- * The leader's side of log replication (paper 5.3): what to send to whom, and what an answer says about a follower's
- * log. Moves no commit index and no term; raft.ts does.
+ * The leader's side of log replication (paper 5.3, section 7 for snapshots): what to send to whom, and what an answer
+ * says about a follower's log. Moves no commit index and no term; leadership.ts and raft.ts do.
  */
 import type { RaftConfig } from './config.ts';
 import { entryBytes, type RaftLog } from './log.ts';
@@ -30,14 +30,14 @@ export class Replication {
   }
 
   /**
-   * One APPEND to a follower that may be sent to; without entries only `evenIfEmpty`. False when nothing was sent. A
-   * follower that needs entries already compacted is sent none.
+   * One APPEND to a follower that may be sent to; without entries only `evenIfEmpty`. False when nothing was sent. To a
+   * follower that needs entries already compacted, a snapshot.
    */
   send(peer: Progress, term: number, evenIfEmpty: boolean): boolean {
     if (peer.paused) return false;
     const prevIndex = peer.next - 1;
     const prevTerm = this.#log.term(prevIndex);
-    if (prevTerm === undefined) return false;
+    if (prevTerm === undefined) return this.sendSnapshot(peer, term);
     const entries = peer.inflights.full
       ? []
       : this.#log.slice(peer.next, this.#log.lastIndex, this.#config.appendBytesMax);
@@ -55,6 +55,26 @@ export class Replication {
     return true;
   }
 
+  /**
+   * Offers the state as it is applied here (section 7). Not to a follower that is silent: the content would be streamed
+   * to nobody. False when nothing was sent.
+   */
+  sendSnapshot(peer: Progress, term: number): boolean {
+    if (!peer.recentActive) return false;
+    const index = this.#log.applied;
+    const message = newMessage(T.SNAPSHOT, peer.id, term);
+    message.snapshot = { index, term: this.#log.term(index)!, conf_state: this.#tracker.conf };
+    message.commit = this.#log.committed;
+    this.#outbox.send(message);
+    peer.becomeSnapshotting(index);
+    return true;
+  }
+
+  /** Dissertation 3.10: the follower may begin an election at once. */
+  sendTimeoutNow(to: bigint, term: number): void {
+    this.#outbox.send(newMessage(T.TIMEOUT_NOW, to, term));
+  }
+
   /** Heartbeats to all. The commit index is cut to what the follower is known to hold, so that it can take it blindly. */
   broadcastHeartbeat(term: number, readRound: number): void {
     for (const peer of this.#tracker.peers) {
@@ -67,12 +87,17 @@ export class Replication {
 
   /** A follower is alive. If it lacks entries, or an answer to earlier ones was lost, it hears from the leader again. */
   handleHeartbeatResponse(peer: Progress, term: number): void {
+    if (peer.state === 'snapshotting') return;
     peer.paused = false;
     if (peer.match < this.#log.lastIndex || peer.state === 'probe') this.send(peer, term, true);
   }
 
   /** The follower has refused: goes back in its log, skipping whole terms (5.3), and tries again. */
   handleRefusal(peer: Progress, message: Message, term: number): void {
+    if (message.needs_snapshot) {
+      if (peer.match === 0 && peer.state !== 'snapshotting') this.sendSnapshot(peer, term);
+      return;
+    }
     // The follower's term at its hint, when it gave one, rules out every later entry of ours.
     const hint =
       message.log_term > 0
@@ -86,7 +111,10 @@ export class Replication {
     const news = peer.acknowledged(message.index);
     if (!news && !(peer.state === 'probe' && peer.match === message.index)) return false;
     if (peer.state === 'probe') peer.becomeReplicate();
-    else peer.inflights.freeUpTo(message.index);
+    else if (peer.state === 'snapshotting') {
+      // It has enough to go on with the log, whichever snapshot or entries it had that from.
+      if (peer.match + 1 >= this.#log.firstIndex) peer.becomeReplicate();
+    } else peer.inflights.freeUpTo(message.index);
     return true;
   }
 

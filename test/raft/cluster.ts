@@ -4,13 +4,14 @@
  * Raft paper's figure 3 over the whole history.
  */
 import { expect } from 'vitest';
+import { type ConfChange, confStateOf } from '../../core/raft/conf-change.ts';
 import type { RaftConfig, RaftPrng, Restored } from '../../core/raft/config.ts';
-import type { Message } from '../../core/raft/messages.ts';
+import { type ConfState, type Message, MessageType } from '../../core/raft/messages.ts';
 import { Raft } from '../../core/raft/raft.ts';
 import type { ReadState, Ready } from '../../core/raft/ready.ts';
 import { assert } from '../../core/util/assert.ts';
 import { bytesEqual } from '../../core/util/bytes.ts';
-import type { Entry, HardState } from '../../core/wire/messages.ts';
+import { type Entry, EntryType, type HardState } from '../../core/wire/messages.ts';
 
 export type ClusterOptions = Partial<Omit<RaftConfig, 'id' | 'voters' | 'prng'>> & {
   /** Chance for node `id`; by default the waits of node N are electionTicks + N - 1, so that node 1 is first. */
@@ -44,30 +45,41 @@ export const FRESH: Restored = { hardState: undefined, entries: [], firstIndex: 
 export class Disk {
   restored: Restored = FRESH;
 
-  /** A write of which only the first `entries` entries and perhaps the hard state got to the disk. */
-  write(ready: Pick<Ready, 'entries' | 'hardState'>, entries = ready.entries.length, withHardState = true): void {
-    const written = ready.entries.slice(0, entries);
+  /** A write of which the snapshot, the first `entries` entries and perhaps the hard state got to the disk. */
+  write(
+    { snapshot, entries, hardState }: Pick<Ready, 'snapshot' | 'entries' | 'hardState'>,
+    count = entries.length,
+    withHardState = true,
+  ): void {
+    if (snapshot !== undefined) {
+      const { index, term, conf_state } = snapshot;
+      const { hardState: before } = this.restored;
+      const log = { entries: [], firstIndex: index + 1, prevTerm: term };
+      this.restored = { hardState: before, ...log, appliedIndex: index, confState: conf_state! };
+    }
+    const written = entries.slice(0, count);
     const first = written[0]?.index;
     const { firstIndex } = this.restored;
     const kept = first === undefined ? this.restored.entries : this.restored.entries.slice(0, first - firstIndex);
     this.restored = {
       ...this.restored,
       entries: [...kept, ...written],
-      hardState: withHardState && ready.hardState !== undefined ? ready.hardState : this.restored.hardState,
+      hardState: withHardState && hardState !== undefined ? hardState : this.restored.hardState,
     };
   }
 
-  /** The state machine has been saved at `index` and the log before it thrown away. */
+  /** The state machine has been saved at `index`. */
+  save(index: number, confState: ConfState): void {
+    this.restored = { ...this.restored, appliedIndex: index, confState };
+  }
+
+  /** The log up to `index` is thrown away. */
   compact(index: number): void {
     const { entries, firstIndex } = this.restored;
+    if (index < firstIndex) return;
     const term = entries[index - firstIndex]!.term;
-    this.restored = {
-      ...this.restored,
-      entries: entries.slice(index - firstIndex + 1),
-      firstIndex: index + 1,
-      prevTerm: term,
-      appliedIndex: index,
-    };
+    const rest = { entries: entries.slice(index - firstIndex + 1), firstIndex: index + 1, prevTerm: term };
+    this.restored = { ...this.restored, ...rest };
   }
 }
 
@@ -78,6 +90,8 @@ export class Member {
   /** Writes under way, oldest first. */
   writes: Ready[] = [];
   applied: Entry[] = [];
+  /** The configurations it went through, each with the entry that began it. */
+  confs: { index: number; conf: ConfState }[];
   reads: ReadState[] = [];
   /** Its messages, and those for it, are lost. */
   cut = false;
@@ -86,15 +100,40 @@ export class Member {
   constructor(config: RaftConfig) {
     this.id = config.id;
     this.#config = config;
+    this.confs = [{ index: 0, conf: confStateOf(config.voters) }];
     this.raft = new Raft(config, FRESH);
+  }
+
+  get appliedIndex(): number {
+    return this.applied.length;
+  }
+
+  confAt(index: number): ConfState {
+    return this.confs.findLast((at) => at.index <= index)!.conf;
+  }
+
+  /** Saves the state at `saved`, and forgets the log up to `index`. */
+  compact(index: number, saved = index): void {
+    this.disk.save(saved, this.confAt(saved));
+    this.disk.compact(index);
+    this.raft.compact(index);
   }
 
   /** Loses what is not durable, and starts again from the disk. */
   crash(): void {
     this.writes = [];
     this.reads = [];
-    this.applied = this.applied.filter((entry) => entry.index <= this.disk.restored.appliedIndex);
+    const { appliedIndex } = this.disk.restored;
+    this.applied = this.applied.filter((entry) => entry.index <= appliedIndex);
+    this.confs = this.confs.filter(({ index }) => index <= appliedIndex);
     this.raft = new Raft(this.#config, this.disk.restored);
+  }
+
+  /** The same after a clean stop, with some settings changed. */
+  restart(settings: Partial<RaftConfig>): void {
+    Object.assign(this.#config, settings);
+    for (const write of this.writes) this.disk.write(write);
+    this.crash();
   }
 }
 
@@ -106,10 +145,21 @@ export class Cluster {
   #checks = 0;
   /** Every entry that was ever applied anywhere. */
   readonly #committed = new Map<number, Entry>();
+  /** What each change of the configuration led to, wherever it was applied. */
+  readonly #confs = new Map<number, string>();
+  readonly #options: ClusterOptions;
 
   constructor(size: number, options: ClusterOptions = {}) {
+    this.#options = options;
     const ids = Array.from({ length: size }, (_, i) => BigInt(i + 1));
     for (const id of ids) this.members.set(id, new Member(raftConfig(id, ids, options)));
+  }
+
+  /** A machine that was set up to join: it knows nobody. */
+  add(id: bigint | number): Member {
+    const member = new Member(raftConfig(BigInt(id), [], this.#options));
+    this.members.set(member.id, member);
+    return member;
   }
 
   member(id: bigint | number): Member {
@@ -133,8 +183,19 @@ export class Cluster {
   }
 
   send(messages: readonly Message[]): void {
-    const reachable = (message: Message) => !this.member(message.from).cut && !this.member(message.to).cut;
-    this.network.push(...messages.filter(reachable));
+    this.network.push(...messages);
+    this.#loseUnreachable();
+  }
+
+  #loseUnreachable(): void {
+    for (const message of [...this.network])
+      if (this.member(message.from).cut || this.members.get(message.to)?.cut !== false) this.lose(message);
+  }
+
+  /** A message under way is lost. Of a snapshot the sender hears that. */
+  lose(message: Message): void {
+    this.network.splice(this.network.indexOf(message), 1);
+    if (message.type === MessageType.values.SNAPSHOT) this.raft(message.from).reportSnapshot(message.to, false);
   }
 
   #apply(member: Member, entry: Entry): void {
@@ -143,7 +204,19 @@ export class Cluster {
     if (known === undefined) this.#committed.set(entry.index, entry);
     else assert(same(known, entry), `State Machine Safety: two nodes apply different entries at ${entry.index}`);
     member.applied.push(entry);
+    if (entry.type === EntryType.values.CONF_CHANGE) {
+      const conf = member.raft.applyConfChange(entry);
+      this.#checkConf(entry.index, conf);
+      member.confs.push({ index: entry.index, conf });
+    }
     member.raft.applied(entry.index);
+  }
+
+  #checkConf(index: number, conf: ConfState): void {
+    const text = JSON.stringify(conf, (_, value: unknown) => (typeof value === 'bigint' ? `${value}` : value));
+    const known = this.#confs.get(index) ?? text;
+    assert(known === text, `two configurations after entry ${index}: ${known}, ${text}`);
+    this.#confs.set(index, text);
   }
 
   /** The oldest write of the node is durable. False without one. */
@@ -152,14 +225,26 @@ export class Cluster {
     const write = member.writes.shift();
     if (write === undefined) return false;
     member.disk.write(write);
+    this.install(member, write);
     member.raft.persisted(write.sequence);
     this.check();
     return true;
   }
 
+  /** The content of a snapshot takes the place of the state: here, what everybody knows to be committed. */
+  install(member: Member, { snapshot }: Ready): void {
+    if (snapshot === undefined) return;
+    const { index, conf_state } = snapshot;
+    assert(index >= member.appliedIndex, 'a snapshot takes back what was applied');
+    member.applied = Array.from({ length: index }, (_, i) => this.#committed.get(i + 1)!);
+    member.confs = [{ index, conf: conf_state! }];
+  }
+
+  /** The message arrives; of a snapshot the sender hears that it did. */
   deliver(message: Message): void {
     this.network.splice(this.network.indexOf(message), 1);
     this.raft(message.to).step(message);
+    if (message.type === MessageType.values.SNAPSHOT) this.raft(message.from).reportSnapshot(message.to, true);
     this.check();
   }
 
@@ -189,7 +274,13 @@ export class Cluster {
 
   cut(...ids: number[]): void {
     for (const id of ids) this.member(id).cut = true;
-    this.network = this.network.filter((message) => !this.member(message.from).cut && !this.member(message.to).cut);
+    this.#loseUnreachable();
+  }
+
+  /** Proposes a change at `id` and lets it happen. */
+  change(id: bigint | number, change: ConfChange): void {
+    expect(this.raft(id).proposeConfChange(change)).toBeUndefined();
+    this.settle();
   }
 
   heal(): void {
@@ -200,6 +291,7 @@ export class Cluster {
   check(): void {
     for (const { id, raft } of this.members.values()) {
       if (raft.role !== 'leader') continue;
+      checkOneChange(raft);
       const other = this.#leaders.get(raft.term);
       assert(other === undefined || other === id, `Election Safety: two leaders in term ${raft.term}`);
       if (other !== undefined) continue;
@@ -212,6 +304,14 @@ export class Cluster {
     const rafts = [...this.members.values()].map((member) => member.raft);
     for (const [i, a] of rafts.entries()) for (const b of rafts.slice(i + 1)) checkLogMatching(a, b);
   }
+}
+
+/** A leader has at most one change of the configuration beyond what is committed. */
+function checkOneChange({ log }: Raft): void {
+  let changes = 0;
+  for (let index = log.lastIndex; index > log.committed; index--)
+    if (log.entry(index).type === EntryType.values.CONF_CHANGE) changes++;
+  assert(changes <= 1, 'two changes of the configuration at a time');
 }
 
 /** Whole logs are compared only now and then: a mismatch does not go away by itself. */

@@ -479,18 +479,19 @@ describe('limits', () => {
     }
   });
 
-  it('a follower that needs compacted entries is sent none, and disturbs nobody', () => {
+  it('a follower that needs compacted entries is sent a snapshot', () => {
     const cluster = new Cluster(3);
     const raft = cluster.elect(1);
     cluster.cut(3);
     raft.propose([text('x')]);
     cluster.settle();
-    raft.compact(2);
-    cluster.raft(1).campaign();
+    cluster.member(1).compact(2);
     cluster.heal();
     raft.propose([text('y')]);
     raft.tick();
     cluster.settle();
-    expect([1, 2, 3].map((id) => cluster.raft(id).committed)).toEqual([3, 3, 1]);
+    expect([1, 2, 3].map((id) => cluster.raft(id).committed)).toEqual([3, 3, 3]);
+    expect(cluster.raft(3).log.firstIndex).toBe(3);
+    expect(cluster.member(3).applied.map(data)).toEqual(['', 'x', 'y']);
   });
 });

@@ -2,19 +2,27 @@
  * The language of the transcripts in testdata/: a block is commands, then `----`, then what happened, then a blank
  * line; `#` begins a comment. testdata/README.md lists them. After etcd's raft interaction tests.
  */
-import { type Message, MessageType } from '../../core/raft/messages.ts';
+import { confChangeOf } from '../../core/raft/conf-change.ts';
+import { type Message, MessageType, type Snapshot } from '../../core/raft/messages.ts';
 import type { Ready } from '../../core/raft/ready.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import { type Entry, EntryType } from '../../core/wire/messages.ts';
 import { Cluster, type ClusterOptions, data, hardStateText, text } from './cluster.ts';
+import { confChange, confChangeText, confText } from './conf-text.ts';
 
 const TYPE_NAMES = new Map<number, string>(Object.entries(MessageType.values).map(([name, value]) => [value, name]));
 
 function entryText(entry: Entry): string {
+  if (entry.type === EntryType.values.CONF_CHANGE)
+    return `${entry.index}/t${entry.term} {${confChangeText(confChangeOf(entry))}}`;
   return `${entry.index}/t${entry.term}${entry.data.length === 0 ? '' : ` ${JSON.stringify(data(entry))}`}`;
 }
 
 function entriesText(entries: readonly Entry[]): string {
   return `[${entries.map(entryText).join(', ')}]`;
+}
+
+function snapshotText({ index, term, conf_state }: Snapshot): string {
+  return `snapshot of ${index}/t${term} with ${confText(conf_state!)}`;
 }
 
 function messageText(message: Message): string {
@@ -25,10 +33,14 @@ function messageText(message: Message): string {
   if (name.endsWith('VOTE_RESPONSE')) parts.push(message.reject ? 'refused' : 'granted');
   if (name === 'APPEND') parts.push(`after ${place}`, `commit ${message.commit}`, entriesText(message.entries));
   if (name === 'APPEND_RESPONSE') {
-    if (message.reject) parts.push(`refused after ${message.index}`, `try ${message.reject_hint}/t${message.log_term}`);
+    if (message.needs_snapshot) parts.push('needs a snapshot');
+    else if (message.reject)
+      parts.push(`refused after ${message.index}`, `try ${message.reject_hint}/t${message.log_term}`);
     else parts.push(`holds up to ${message.index}`);
   }
   if (name === 'HEARTBEAT') parts.push(`commit ${message.commit}`);
+  if (message.snapshot !== undefined) parts.push(snapshotText(message.snapshot));
+  if (message.transfer) parts.push('for the leader');
   if (message.context > 0) parts.push(`read round ${message.context}`);
   return parts.join(', ');
 }
@@ -58,12 +70,15 @@ export class Transcript {
       for (let i = 0; i < Number(count); i++) this.#raft(id).tick();
     },
     propose: ([id, ...values]) => {
-      const refusal = this.#raft(id).propose(values.map(text));
-      if (refusal !== undefined) this.#say(`${id} refuses: ${refusal.message}`);
+      this.#refusal(id, this.#raft(id).propose(values.map(text)));
     },
+    add: ([id]) => void this.#cluster.add(Number(id)),
+    change: ([id, ...words]) => this.#refusal(id, this.#raft(id).proposeConfChange(confChange(words.join(' ')))),
+    leave: ([id]) => this.#refusal(id, this.#raft(id).proposeConfChange(confChange(''))),
+    transfer: ([id, to]) => this.#refusal(id, this.#raft(id).transferLeadership(BigInt(to!))),
+    unreachable: ([id, to]) => this.#raft(id).reportUnreachable(BigInt(to!)),
     read: ([id, context]) => {
-      const refusal = this.#raft(id).readIndex(BigInt(context!));
-      if (refusal !== undefined) this.#say(`${id} refuses: ${refusal.message}`);
+      this.#refusal(id, this.#raft(id).readIndex(BigInt(context!)));
     },
     ready: ([id]) => {
       if (this.#raft(id).hasReady()) this.#ready(BigInt(id!));
@@ -77,7 +92,7 @@ export class Transcript {
     },
     drop: (words) => {
       for (const message of this.#matching(words)) {
-        this.#cluster.network.splice(this.#cluster.network.indexOf(message), 1);
+        this.#cluster.lose(message);
         this.#say(`lost: ${messageText(message)}`);
       }
     },
@@ -97,8 +112,7 @@ export class Transcript {
       );
     },
     compact: ([id, index]) => {
-      this.#cluster.member(BigInt(id!)).disk.compact(Number(index));
-      this.#raft(id).compact(Number(index));
+      this.#cluster.member(BigInt(id!)).compact(Number(index));
     },
     cut: (ids) => this.#cluster.cut(...ids.map(Number)),
     heal: () => this.#cluster.heal(),
@@ -107,6 +121,14 @@ export class Transcript {
     status: () => {
       for (const { id, raft } of this.#cluster.members.values())
         this.#say(`${id} ${raft.role}, term ${raft.term}, leader ${raft.leader}, commit ${raft.committed}`);
+    },
+    members: ([id]) => {
+      const raft = this.#raft(id);
+      this.#say(`${id} has ${confText(raft.confState)}`);
+      for (const other of this.#cluster.members.keys()) {
+        const progress = other === raft.id ? undefined : raft.progress(other);
+        if (progress !== undefined) this.#say(`  ${other} ${progress.state}, match ${progress.match}`);
+      }
     },
     log: ([id]) => {
       const { log } = this.#raft(id);
@@ -127,6 +149,10 @@ export class Transcript {
 
   #raft(id: string | undefined) {
     return this.#cluster.raft(BigInt(id!));
+  }
+
+  #refusal(id: string | undefined, refusal: Error | undefined): void {
+    if (refusal !== undefined) this.#say(`${id} refuses: ${refusal.message}`);
   }
 
   #say(line: string): void {
@@ -155,12 +181,16 @@ export class Transcript {
   #tellReady(id: bigint, ready: Ready): void {
     if (ready.sequence > 0) {
       const what = [];
+      if (ready.snapshot !== undefined) what.push(snapshotText(ready.snapshot));
       if (ready.entries.length > 0) what.push(entriesText(ready.entries));
       if (ready.hardState !== undefined) what.push(hardStateText(ready.hardState));
       this.#say(`${id} writes #${ready.sequence}: ${what.join('; ')}`);
     }
     for (const message of ready.messages) this.#say(`  ${messageText(message)}`);
     if (ready.committedEntries.length > 0) this.#say(`${id} applies ${entriesText(ready.committedEntries)}`);
+    for (const { index, type } of ready.committedEntries)
+      if (type === EntryType.values.CONF_CHANGE)
+        this.#say(`${id} has ${confText(this.#cluster.member(id).confAt(index))}`);
     for (const { context, index } of ready.readStates) this.#say(`${id} may serve read ${context} at ${index}`);
   }
 
@@ -197,6 +227,7 @@ export class Transcript {
         for (; writes.length > 0 && !this.#slowDisks.has(id); moved = true) this.#persist(id);
       }
       for (const message of [...this.#cluster.network]) {
+        if (!this.#cluster.network.includes(message)) continue;
         this.#deliver(message);
         moved = true;
       }
