@@ -15,10 +15,9 @@ import { type GrpcHandler, grpcHandler, isGrpc } from './grpc/server.ts';
 import { serveFetch } from './http2/fetch.ts';
 import { createListener, type Listener } from './http2/listener.ts';
 import type { Http2Stream } from './http2/stream.ts';
+import { GRPC_OVERHEAD_BYTES } from './rpc/context.ts';
 import type { Method } from './rpc/service.ts';
 
-/** gRPC takes messages this much over the request limit, so that the refusal can be the store's own (etcd: grpcOverheadBytes). */
-const GRPC_OVERHEAD_BYTES = 512 * 1024;
 /** A JSON body stands for a message about this much smaller. */
 const JSON_OVERHEAD = 2;
 /** HTTP/1.1: from the first byte of a request to the last of its headers. */

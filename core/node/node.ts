@@ -352,6 +352,8 @@ export class Node {
       answered.push(proposal);
       results.push(result);
     }
+    // Who is answered may turn to the machine at once, which must know by then whether it leads.
+    this.#followLeadership();
     for (const [i, proposal] of answered.entries()) answer(proposal, results[i]!);
     if (failure !== undefined) this.#fail(failure);
     else {

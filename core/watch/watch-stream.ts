@@ -26,6 +26,8 @@ export class WatchStream {
   readonly #hub: WatchHub;
   readonly #sink: WatchSink;
   readonly #watchers = new Map<bigint, Watcher>();
+  /** Ids whose watch was ended by compaction. As in etcd they stay taken until the client cancels them. */
+  readonly #ended = new Set<bigint>();
   /** Watchers whose client named a start in the future, unless it is known to have come. */
   readonly #future = new Set<Watcher>();
   /** Remaining fragments of the response that was being sent when the sink blocked. */
@@ -94,8 +96,8 @@ export class WatchStream {
   /** Ends a watch; an id that is unknown is met with silence. For the result see {@link create}. */
   cancel(id: bigint): RosterError | undefined {
     const watcher = this.#watchers.get(id);
-    if (watcher === undefined) return undefined;
-    this.#remove(watcher);
+    if (watcher !== undefined) this.#remove(watcher);
+    else if (!this.#ended.delete(id)) return undefined;
     const canceled = watchResponse(this.#hub.revision, id);
     canceled.canceled = true;
     return this.#answer(canceled);
@@ -126,6 +128,7 @@ export class WatchStream {
     if (this.#closed) return;
     this.#closed = true;
     for (const watcher of this.#watchers.values()) this.#remove(watcher);
+    this.#ended.clear();
     this.#rest = [];
     this.#hub.streamClosed(this);
   }
@@ -162,6 +165,7 @@ export class WatchStream {
   /** Ends a watch whose history is gone. */
   cancelCompacted(watcher: Watcher, compactRevision: number): void {
     this.#remove(watcher);
+    this.#ended.add(watcher.id);
     // etcd's header holds no revision here, and there is no reason text: clients look at compact_revision.
     const canceled = watchResponse(0, watcher.id);
     canceled.canceled = true;
@@ -175,9 +179,10 @@ export class WatchStream {
     if (request.start_revision < 0) return rosterError('Compacted').message;
     const { range_end: end, watch_id: id } = request;
     if (end !== '' && end !== OPEN_END && key >= end) return 'mvcc: watcher range is empty';
-    if (id !== 0n && this.#watchers.has(id)) return 'mvcc: duplicate watch ID provided on the WatchStream';
+    if (id !== 0n && this.#isTaken(id)) return 'mvcc: duplicate watch ID provided on the WatchStream';
     const most = this.#hub.limits.watchersPerStreamMax;
-    if (this.#watchers.size >= most) return `etcdserver: too many watches on one stream (limit ${most})`;
+    if (this.#watchers.size + this.#ended.size >= most)
+      return `etcdserver: too many watches on one stream (limit ${most})`;
     return undefined;
   }
 
@@ -191,8 +196,12 @@ export class WatchStream {
 
   #takeId(wanted: bigint): bigint {
     if (wanted !== 0n) return wanted;
-    while (this.#watchers.has(this.#nextId)) this.#nextId++;
+    while (this.#isTaken(this.#nextId)) this.#nextId++;
     return this.#nextId++;
+  }
+
+  #isTaken(id: bigint): boolean {
+    return this.#watchers.has(id) || this.#ended.has(id);
   }
 
   #remove(watcher: Watcher): void {

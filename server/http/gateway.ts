@@ -5,7 +5,11 @@
 import type { Context, Hono } from 'hono';
 import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
 import { AssertionError } from '../../core/util/assert.ts';
+import { encode } from '../../core/wire/binary.ts';
 import { fromJson, toJson } from '../../core/wire/json.ts';
+import type { MessageType } from '../../core/wire/schema.ts';
+import { tooLarge } from '../grpc/message-reader.ts';
+import { GRPC_OVERHEAD_BYTES } from '../rpc/context.ts';
 import type { CallContext, Method, Responder, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { errorBody, httpStatusOf } from './grpc-status.ts';
 import { JsonSequence } from './json-sequence.ts';
@@ -38,11 +42,13 @@ const routes: readonly (readonly [string, string])[] = [
 
 export function mountGateway(app: Hono, methods: readonly Method[], maxRequestBytes: number): void {
   const byPath = new Map(methods.map((method) => [method.path, method]));
-  const bodyBytesMax = maxRequestBytes * JSON_OVERHEAD;
+  const messageBytesMax = maxRequestBytes + GRPC_OVERHEAD_BYTES;
   for (const [path, rpc] of routes) {
     const method = byPath.get(rpc);
     if (method === undefined) continue;
-    app.post(path, (c) => (method.kind === 'unary' ? unary(c, method, bodyBytesMax) : stream(c, method, bodyBytesMax)));
+    app.post(path, (c) =>
+      method.kind === 'unary' ? unary(c, method, messageBytesMax) : stream(c, method, messageBytesMax),
+    );
     app.all(path, (c) => errorResponse(c, otherError(GrpcStatus.UNIMPLEMENTED, 'Method Not Allowed')));
   }
   app.all('/v3/*', (c) => errorResponse(c, otherError(GrpcStatus.NOT_FOUND, 'Not Found')));
@@ -90,10 +96,20 @@ async function readBody(c: Context, bytesMax: number): Promise<string> {
 
 const jsonHeaders = { 'Content-Type': 'application/json', 'Grpc-Metadata-Content-Type': 'application/grpc' };
 
-async function unary(c: Context, method: UnaryMethod, bodyBytesMax: number): Promise<Response> {
+/** The request that `text` describes. etcd's gateway hands it on by gRPC, so that limit is this one's, too. */
+function parseRequest(type: MessageType<object>, text: string, messageBytesMax: number): object {
+  const request = fromJson(type, text.trim() === '' ? {} : text);
+  if (text.length > messageBytesMax) {
+    const { length } = encode(type, request);
+    if (length > messageBytesMax) throw tooLarge(length, messageBytesMax);
+  }
+  return request;
+}
+
+async function unary(c: Context, method: UnaryMethod, messageBytesMax: number): Promise<Response> {
   try {
-    const body = await readBody(c, bodyBytesMax);
-    const request = fromJson(method.request, body.trim() === '' ? {} : body);
+    const body = await readBody(c, messageBytesMax * JSON_OVERHEAD);
+    const request = parseRequest(method.request, body, messageBytesMax);
     const result = await new Promise<object>((resolve) => method.handle(callContext(c), request, resolve));
     if (result instanceof RosterError) return errorResponse(c, result);
     return c.body(toJson(method.response, result), 200, jsonHeaders);
@@ -105,16 +121,16 @@ async function unary(c: Context, method: UnaryMethod, bodyBytesMax: number): Pro
 }
 
 /** A chunked answer, one JSON object a line; requests are read from the body for as long as it comes. */
-function stream(c: Context, method: StreamMethod, bodyBytesMax: number): Promise<Response> {
+function stream(c: Context, method: StreamMethod, messageBytesMax: number): Promise<Response> {
   return new Promise((resolve) => {
     const answer = new LineAnswer(c, method, resolve);
     const handler = method.open(callContext(c), answer);
     answer.onCancel = () => handler.cancel();
     const feed = async () => {
-      const sequence = new JsonSequence(bodyBytesMax);
+      const sequence = new JsonSequence(messageBytesMax * JSON_OVERHEAD);
       const body = (c.req.raw.body ?? []) as unknown as AsyncIterable<Uint8Array>;
       for await (const chunk of body) {
-        for (const text of sequence.push(chunk)) handler.message(fromJson(method.request, text));
+        for (const text of sequence.push(chunk)) handler.message(parseRequest(method.request, text, messageBytesMax));
       }
       sequence.end();
       handler.halfClose();

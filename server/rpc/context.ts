@@ -22,6 +22,9 @@ export interface RpcContext {
   readonly limits: RpcLimits;
 }
 
+/** gRPC takes messages this much over the request limit, so that the refusal can be the store's own (etcd: grpcOverheadBytes). */
+export const GRPC_OVERHEAD_BYTES = 512 * 1024;
+
 export interface RpcLimits {
   maxTxnOps: number;
   maxRequestBytes: number;

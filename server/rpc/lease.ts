@@ -1,6 +1,6 @@
 /** etcdserverpb.Lease: grants and revocations are replicated; renewals are answered by the leader's clock alone. */
 import { randomBytes } from 'node:crypto';
-import { RosterError } from '../../core/errors.ts';
+import { RosterError, rosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
 import { afterReadIndex, header, proposed, type RpcContext } from './context.ts';
 import { type Method, type Responder, type StreamMethod, type UnaryDone, unary } from './service.ts';
@@ -43,6 +43,8 @@ function revoke(context: RpcContext): Method {
 function renew(context: RpcContext, id: bigint, done: UnaryDone<m.LeaseKeepAliveResponse>): void {
   context.node.linearizableRead((error) => {
     if (error !== undefined) return done(error);
+    // A read confirmed while this member led may be answered after it has ceased to.
+    if (!context.machine.lessor.primary) return done(rosterError('NotLeader'));
     const answer = { header: header(context, context.machine.store.revision), ID: id, TTL: 0 };
     answer.TTL = context.machine.lessor.renew(id) ?? 0;
     done(answer);

@@ -101,6 +101,27 @@ describe('three members', () => {
     expect(outcomes).toEqual(['one', 'two', 'three']);
   });
 
+  it('a read on a new leader with a slow disk finds a machine that knows that it leads', () => {
+    const trio = new Trio();
+    const leading: (boolean | undefined)[] = [];
+    let leader: Bench | undefined;
+    for (let round = 0; round < 500; round++) {
+      for (const bench of trio.benches) {
+        if (leader === undefined) bench.tick();
+        bench.turn();
+        if (bench !== leader) bench.wal.finish();
+      }
+      trio.carry();
+      if (leader !== undefined) continue;
+      leader = trio.benches.find(({ node }) => node.status().isLeader);
+      leader?.node.linearizableRead(() => leading.push(leader?.machine.leading.at(-1)));
+    }
+    const { commitIndex, appliedIndex } = leader!.node.status();
+    expect([commitIndex, appliedIndex, leading]).toEqual([1, 0, []]);
+    leader!.wal.finish();
+    expect(leading).toEqual([true]);
+  });
+
   it('a leader cut off answers no read and no request; when another led on, what it had is refused', () => {
     const trio = new Trio();
     const old = trio.elect();

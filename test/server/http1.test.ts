@@ -113,6 +113,17 @@ describe('the JSON gateway', () => {
     expect([status, (body as { code: number }).code]).toEqual([429, 8]);
   });
 
+  it('refuses a message that gRPC would not take, in the same words', async () => {
+    const value = Buffer.alloc(2_097_152 - 6, 'x');
+    const message = 'grpc: received message larger than max (2097153 vs. 2097152)';
+    const refusal = await post('/v3/kv/put', { key: base64('k'), value: value.subarray(0, -1).toString('base64') });
+    expect(refusal.body).toEqual({ code: 3, message: 'etcdserver: request is too large' });
+    expect(await post('/v3/kv/put', { key: base64('k'), value: value.toString('base64') })).toMatchObject({
+      status: 429,
+      body: { code: 8, message },
+    });
+  });
+
   it('grants, keeps, lists and revokes leases', async () => {
     const { ID } = (await post('/v3/lease/grant', { TTL: 60 })).body as { ID: string };
     expect((await post('/v3/lease/keepalive', { ID })).body).toMatchObject({ result: { ID, TTL: '60' } });

@@ -44,6 +44,8 @@ class Peer {
   readonly stream: WatchStream;
   readonly watches = new Map<bigint, Seen>();
   readonly finished: Seen[] = [];
+  /** Ids of watches that compaction ended: taken until they are cancelled. */
+  readonly #compactedIds = new Set<bigint>();
   readonly #h: Harness;
   readonly #past: Past;
   /** The create request that is being answered. */
@@ -67,7 +69,7 @@ class Peer {
 
   cancel(id: bigint): void {
     this.#canceling = id;
-    const known = this.watches.has(id);
+    const known = this.#isTaken(id);
     this.stream.cancel(id);
     expect(this.#canceling === undefined).toBe(known && !this.closed);
     this.#canceling = undefined;
@@ -103,10 +105,10 @@ class Peer {
     const request = this.#asked!;
     this.#asked = undefined;
     expect(response.header!.revision).toBe(revision);
-    const refused = request.start_revision < 0 || (request.watch_id !== 0n && this.watches.has(request.watch_id));
+    const refused = request.start_revision < 0 || (request.watch_id !== 0n && this.#isTaken(request.watch_id));
     expect(response.canceled).toBe(refused);
     if (refused) return;
-    expect(this.watches.has(response.watch_id)).toBe(false);
+    expect(this.#isTaken(response.watch_id)).toBe(false);
     const from = request.start_revision || revision + 1;
     if (from <= revision) tally.caughtUp++;
     this.watches.set(response.watch_id, { request, from, events: [], partial: [], ended: 'no' });
@@ -119,13 +121,18 @@ class Peer {
     // Whatever it has not seen begins before the compaction: otherwise it could have gone on.
     expect(Math.max(seen.from, lastRevision(seen) + 1)).toBeLessThan(compacted);
     this.#end(response.watch_id, 'compacted');
+    this.#compactedIds.add(response.watch_id);
     tally.compacted++;
   }
 
   #canceled(response: m.WatchResponse, revision: number): void {
     expect([response.watch_id, response.header!.revision]).toEqual([this.#canceling, revision]);
     this.#canceling = undefined;
-    this.#end(response.watch_id, 'canceled');
+    if (!this.#compactedIds.delete(response.watch_id)) this.#end(response.watch_id, 'canceled');
+  }
+
+  #isTaken(id: bigint): boolean {
+    return this.watches.has(id) || this.#compactedIds.has(id);
   }
 
   #end(id: bigint, how: 'canceled' | 'compacted'): void {

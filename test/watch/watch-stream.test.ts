@@ -286,10 +286,32 @@ describe('compaction', () => {
     stream.create(watch('a', { start_revision: 4 }));
     h.settle();
     expect(sink.take()).toEqual(['0@6 created', '1@6 created', '0@0 canceled compact=4', '1@6 +a=4:4 +a=5:5 +a=6:6']);
-    stream.cancel(0n);
-    expect(sink.take()).toEqual([]);
     stream.requestProgress();
     expect(sink.take()).toEqual(['-1@6']);
+  });
+
+  it('leaves the id of the watch it ends taken until the client cancels it, once', () => {
+    const h = harness({ watchersPerStreamMax: 3 });
+    for (let i = 2; i <= 6; i++) h.put('a', String(i));
+    h.compact(4);
+    const { sink, stream } = connect(h);
+    stream.create(watch('a', { start_revision: 3, watch_id: 1n }));
+    h.settle();
+    sink.take();
+    stream.create(watch('a', { watch_id: 1n }));
+    stream.create(watch('a'));
+    stream.create(watch('a'));
+    stream.create(watch('a'));
+    expect(sink.take()).toEqual([
+      '-1@6 created canceled (mvcc: duplicate watch ID provided on the WatchStream)',
+      '0@6 created',
+      '2@6 created',
+      '-1@6 created canceled (etcdserver: too many watches on one stream (limit 3))',
+    ]);
+    stream.cancel(1n);
+    stream.cancel(1n);
+    stream.create(watch('a', { watch_id: 1n }));
+    expect(sink.take()).toEqual(['1@6 canceled', '1@6 created']);
   });
 
   it('at the revision of a delete keeps that delete (etcd #18089, #19179)', () => {

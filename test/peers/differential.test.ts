@@ -1,0 +1,169 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { findPeer, requirePeers } from '../support/peers.ts';
+import { differences } from './differences.ts';
+import { Differential } from './differential.ts';
+import { largeResponses, operation, unaryOperation } from './generators.ts';
+import type { Operation } from './operations.ts';
+import type { Transport } from './side.ts';
+
+/**
+ * The same operations to a real etcd and to Roster. `ROSTER_DIFF_OPS` (default below) is about how many, and
+ * `ROSTER_DIFF_SEED` which: the same seed sends the same sequences.
+ */
+const OPERATIONS = Number(process.env.ROSTER_DIFF_OPS ?? 2_000);
+const SEED = Number(process.env.ROSTER_DIFF_SEED ?? 20_261_122);
+/** JSON over HTTP/1.1 is a sample. */
+const JSON_SHARE = 0.2;
+const SEQUENCE_MAX = 100;
+/** What fast-check makes of that. */
+const SEQUENCE_MEAN = 36;
+/** Fresh servers now and then: compaction and history begin anew. */
+const OPERATIONS_PER_SERVERS = 5_000;
+/** After this no more sequences begin, and none is made shorter: a slow machine compares less. */
+const TIME_LIMIT_MS = 60_000 + OPERATIONS * 60;
+
+const NO_REQUESTS = [
+  '{"key": 5}',
+  '{"key": ["YQ=="]}',
+  '{"key": "YQ=="',
+  '{"key": "%%%"}',
+  '{"key": null}',
+  '{"key": "YQ==", "limit": "x"}',
+  '{"key": "YQ==", "limit": "0x1"}',
+  '{"key": "YQ==", "limit": 1.5}',
+  '{"key": "YQ==", "limit": true}',
+  '{"key": "YQ==", "limit": 99999999999999999999}',
+  '{"key": "YQ==", "sort_order": "SIDEWAYS"}',
+  '{"key": "YQ==", "keys_only": "yes"}',
+  '[]',
+  '"key"',
+  'null',
+  'key=a',
+  '',
+];
+
+/** Keeps a pair of servers for as long as they agree: after a difference their stores are no longer the same. */
+class Servers {
+  operations = 0;
+  readonly explained = new Map<string, number>();
+  readonly #etcd: string;
+  readonly #transport: Transport;
+  #pair: Differential | undefined;
+  #used = 0;
+  /** The sequence that is being run: fast-check does not wait for it when its time is up. */
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(etcd: string, transport: Transport) {
+    this.#etcd = etcd;
+    this.#transport = transport;
+  }
+
+  run(sequence: readonly Operation[]): Promise<void> {
+    const result = this.#run(sequence);
+    this.#running = result.catch(() => {});
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#running;
+    await this.#stop();
+  }
+
+  async #run(sequence: readonly Operation[]): Promise<void> {
+    if (this.#used > OPERATIONS_PER_SERVERS) await this.#stop();
+    this.#pair ??= await Differential.start(this.#etcd, this.#transport);
+    this.#used += sequence.length;
+    this.operations += sequence.length;
+    try {
+      await this.#pair.run(sequence);
+    } catch (error) {
+      await this.#stop();
+      throw error;
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const pair = this.#pair;
+    this.#pair = undefined;
+    this.#used = 0;
+    if (pair === undefined) return;
+    for (const [name, times] of pair.explained) this.explained.set(name, (this.explained.get(name) ?? 0) + times);
+    await pair.close();
+  }
+}
+
+async function compare(
+  etcd: string,
+  transport: Transport,
+  operations: fc.Arbitrary<Operation>,
+  total: number,
+  examples: readonly Operation[],
+): Promise<void> {
+  const servers = new Servers(etcd, transport);
+  const sequences = fc.array(operations, { minLength: 1, maxLength: SEQUENCE_MAX, size: 'max' });
+  try {
+    await fc.assert(
+      fc.asyncProperty(sequences, (sequence) => servers.run(sequence)),
+      {
+        seed: SEED,
+        examples: [[[...examples]]],
+        numRuns: Math.ceil(total / SEQUENCE_MEAN),
+        interruptAfterTimeLimit: TIME_LIMIT_MS,
+      },
+    );
+  } finally {
+    await servers.close();
+  }
+  const explained = [...servers.explained].map(([name, times]) => `; ${times} x ${name}`).join('');
+  console.log(`${servers.operations} operations over ${transport}: the same answers${explained}`);
+  expect(servers.operations).toBeGreaterThan(0);
+}
+
+describe('Roster answers as etcd does', () => {
+  const timeout = TIME_LIMIT_MS + 60_000;
+
+  it('over gRPC', { timeout }, async (context) => {
+    const { etcd } = requirePeers(context, 'etcd');
+    await compare(etcd, 'grpc', operation, OPERATIONS, largeResponses);
+  });
+
+  it('as JSON over HTTP/1.1', { timeout }, async (context) => {
+    const { etcd } = requirePeers(context, 'etcd');
+    await compare(etcd, 'json', unaryOperation, OPERATIONS * JSON_SHARE, []);
+  });
+
+  it('to what is no request in JSON', { timeout: 60_000 }, async (context) => {
+    const { etcd } = requirePeers(context, 'etcd');
+    const pair = await Differential.start(etcd, 'json');
+    try {
+      for (const body of NO_REQUESTS) {
+        const [expected, actual] = await Promise.all(
+          [pair.etcd, pair.roster].map(async (side) => {
+            const answer = await side.post('/v3/kv/range', body);
+            // Each parser has its own words for what is wrong.
+            return { body, status: answer.status, code: (JSON.parse(answer.body) as { code: number }).code };
+          }),
+        );
+        expect(actual).toEqual(expected);
+        expect(expected!.status).toBe(400);
+      }
+    } finally {
+      await pair.close();
+    }
+  });
+});
+
+describe('what etcd 3.4 says differently', () => {
+  const etcd = findPeer('etcd') ?? '';
+
+  it.skipIf(etcd === '').each(differences)('$name', { timeout: 60_000 }, async ({ name, shows, transport }) => {
+    const servers = new Servers(etcd, transport ?? 'grpc');
+    try {
+      await servers.run(shows);
+    } finally {
+      await servers.close();
+    }
+    expect([...servers.explained.keys()]).toContain(name);
+  });
+});
