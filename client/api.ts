@@ -2,7 +2,6 @@
  * What Roster's own programs (registrator, renderer, command line) ask of a store: plain etcd v3, so that any etcd
  * will do. Implemented by client.ts. Keys given as `string` are UTF-8 text; raw bytes are given as Uint8Array.
  */
-import type { ByteString } from '../core/util/bytes.ts';
 import type {
   DeleteRangeResponse,
   Event,
@@ -71,5 +70,3 @@ export interface EtcdClient {
   memberList(options?: CallOptions): Promise<MemberListResponse>;
   close(): void;
 }
-
-export type { ByteString };

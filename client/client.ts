@@ -23,11 +23,12 @@ import type {
   TxnResponse,
 } from '../core/wire/messages.ts';
 import type { CallOptions, EtcdClient, KeptLease, Key, WatchItem, WatchOptions } from './api.ts';
-import { cancelled, type Endpoint, type TlsOptions } from './endpoint.ts';
+import { cancelled, type Endpoint } from './endpoint.ts';
 import { EndpointSet } from './endpoint-set.ts';
 import { keyBytes, prefixRange } from './key.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { type Method, methods } from './methods.ts';
+import type { TlsOptions } from './tls.ts';
 import { Backoff, onAbort, sleep } from './wait.ts';
 import { Watch } from './watch.ts';
 import { WatchHub } from './watch-hub.ts';

@@ -3,7 +3,8 @@
  * failed. Sends no requests of its own.
  */
 import { GrpcStatus, otherError } from '../core/errors.ts';
-import { cancelled, Endpoint, type TlsOptions } from './endpoint.ts';
+import { cancelled, Endpoint } from './endpoint.ts';
+import type { TlsOptions } from './tls.ts';
 import { Backoff, sleep } from './wait.ts';
 
 /** More addresses than any cluster has. */

@@ -7,15 +7,8 @@ import { errorFromText, GrpcStatus, otherError, type RosterError } from '../core
 import { asBuffer } from '../core/util/bytes.ts';
 import { decode, encode } from '../core/wire/binary.ts';
 import type { Method } from './methods.ts';
+import { secureChannel, type TlsOptions } from './tls.ts';
 import { onAbort } from './wait.ts';
-
-export interface TlsOptions {
-  /** PEM of the authorities that may have signed the server's certificate; the system's when absent. */
-  ca?: string | Uint8Array;
-  /** PEM of the client's own certificate and key, both or none. */
-  cert?: string | Uint8Array;
-  key?: string | Uint8Array;
-}
 
 export type Duplex<Req, Res> = grpc.ClientDuplexStream<Req, Res>;
 
@@ -44,19 +37,24 @@ const channelOptions: grpc.ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 1_000,
 };
 
-/** `host:port` for gRPC, and whether the address asks for TLS. Accepts `host`, `host:port`, `http://` and `https://` URLs. */
-export function parseEndpoint(name: string, tls: boolean): { target: string; secure: boolean } {
+export interface Address {
+  /** An IPv6 address with its brackets. */
+  host: string;
+  /** `host:port` for gRPC. */
+  target: string;
+  /** Whether it is to be reached over TLS. */
+  secure: boolean;
+}
+
+/** Accepts `host`, `host:port`, `http://` and `https://` URLs; `tls` decides where there is no scheme. */
+export function parseEndpoint(name: string, tls: boolean): Address {
   const match = /^(?:(https?):\/\/)?(\[[0-9A-Fa-f:.%]+\]|[^\s:/[\]@]+)(?::(\d{1,5}))?\/?$/.exec(name);
   const port = Number(match?.[3] ?? DEFAULT_PORT);
   if (match === null || port > 65_535) {
     throw otherError(GrpcStatus.INVALID_ARGUMENT, `endpoint "${name}" is neither host:port nor an http(s):// URL`);
   }
-  return { target: `${match[2]}:${port}`, secure: match[1] === undefined ? tls : match[1] === 'https' };
-}
-
-function credentials(tls: TlsOptions): grpc.ChannelCredentials {
-  const pem = (text: string | Uint8Array | undefined) => (text === undefined ? null : Buffer.from(text as string));
-  return grpc.credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+  const host = match[2]!;
+  return { host, target: `${host}:${port}`, secure: match[1] === undefined ? tls : match[1] === 'https' };
 }
 
 const identity = (bytes: Buffer): Buffer => bytes;
@@ -67,13 +65,12 @@ export class Endpoint {
   readonly #calls = new Set<grpc.ClientUnaryCall>();
 
   constructor(name: string, tls: TlsOptions | undefined) {
-    const { target, secure } = parseEndpoint(name, tls !== undefined);
+    const { host, target, secure } = parseEndpoint(name, tls !== undefined);
+    const { credentials, options } = secure
+      ? secureChannel(host, tls ?? {})
+      : { credentials: grpc.credentials.createInsecure(), options: {} };
     this.name = name;
-    this.#client = new grpc.Client(
-      target,
-      secure ? credentials(tls ?? {}) : grpc.credentials.createInsecure(),
-      channelOptions,
-    );
+    this.#client = new grpc.Client(target, credentials, { ...channelOptions, ...options });
   }
 
   /** Whether there is a connection, waiting for one that is being made until `deadline` (epoch, ms). */

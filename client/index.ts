@@ -1,6 +1,6 @@
 /** The face of the package: the client, its types, its errors. */
 export { type ErrorCode, GrpcStatus, RosterError } from '../core/errors.ts';
-export { byteStringToUtf8, fromByteString } from '../core/util/bytes.ts';
+export { type ByteString, byteStringToUtf8, fromByteString } from '../core/util/bytes.ts';
 export type {
   AlarmMember,
   Compare,
@@ -27,5 +27,5 @@ export type {
 export { CompareResult, CompareTarget, EventType, FilterType, SortOrder, SortTarget } from '../core/wire/messages.ts';
 export type * from './api.ts';
 export { type CallTarget, Client, type ClientOptions } from './client.ts';
-export type { TlsOptions } from './endpoint.ts';
 export { keyBytes, prefixRange } from './key.ts';
+export type { TlsOptions } from './tls.ts';

@@ -102,8 +102,9 @@ export class WatchHub implements WatchHost {
     }
     const watch = this.#byId.get(response.watch_id);
     if (watch === undefined) return;
-    if (response.canceled) {
-      // The server has dropped it already; nothing to cancel when the watch ends.
+    if (response.canceled && response.compact_revision === 0) {
+      // The server has dropped it already; nothing to cancel when the watch ends. Not so after a compaction: etcd still
+      // counts the watch as one that is behind, and answers no progress on this stream until it is cancelled.
       this.#byId.delete(response.watch_id);
       this.#ids.delete(watch);
     }

@@ -140,14 +140,14 @@ describe('limits', () => {
 
 describe('endpoints', () => {
   it.each([
-    ['127.0.0.1:2379', false, '127.0.0.1:2379', false],
-    ['etcd-0.local', true, 'etcd-0.local:2379', true],
-    ['http://h:1/', true, 'h:1', false],
-    ['https://h:1', false, 'h:1', true],
-    ['[::1]:2380', false, '[::1]:2380', false],
-    ['https://[fe80::1]', false, '[fe80::1]:2379', true],
-  ])('%s', (name, tls, target, secure) => {
-    expect(parseEndpoint(name, tls)).toEqual({ target, secure });
+    ['127.0.0.1:2379', false, '127.0.0.1', '127.0.0.1:2379', false],
+    ['etcd-0.local', true, 'etcd-0.local', 'etcd-0.local:2379', true],
+    ['http://h:1/', true, 'h', 'h:1', false],
+    ['https://h:1', false, 'h', 'h:1', true],
+    ['[::1]:2380', false, '[::1]', '[::1]:2380', false],
+    ['https://[fe80::1]', false, '[fe80::1]', '[fe80::1]:2379', true],
+  ])('%s', (name, tls, host, target, secure) => {
+    expect(parseEndpoint(name, tls)).toEqual({ host, target, secure });
   });
 
   it.each(['', 'a b', 'ftp://h:1', 'h:1/path', 'h:99999', 'h:', '::1', 'http://', 'user@h:1'])('refuses %j', (name) => {
