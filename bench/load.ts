@@ -1,14 +1,17 @@
-/** Closed-loop load: each logical client has one call under way, and sends the next when the answer is there. */
+/**
+ * Closed-loop load: each logical client has one call under way, and sends the next when the answer is there. With
+ * several members each client goes round them, call by call, as etcd's own Go client does.
+ */
 import { callHeaders, GrpcConnection } from './grpc-connection.ts';
 import { Histogram } from './histogram.ts';
 
 export interface LoadOptions {
-  port: number;
+  /** Of the members that are called, each equally often. */
+  ports: readonly number[];
   /** Logical clients. */
   clients: number;
-  /** Connections they share. */
+  /** Connections they share, in all; at least one to each member. */
   connections: number;
-  seconds: number;
   path: string;
   /** The next request's bytes. */
   request: () => Uint8Array;
@@ -19,38 +22,75 @@ export interface LoadResult {
   latencyMs: Histogram;
 }
 
-/** Runs the load; a call that fails ends the run with an error. */
-export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const count = Math.min(options.connections, options.clients);
-  const connections = await Promise.all(Array.from({ length: count }, () => GrpcConnection.open(options.port)));
+interface Lane {
+  readonly connection: GrpcConnection;
+  readonly headers: Buffer;
+}
+
+/** Runs the load for so long; a call that fails ends the run with an error. */
+export async function runLoad(options: LoadOptions & { seconds: number }): Promise<LoadResult> {
+  const load = await Load.open(options);
   try {
-    return await drive(connections, options);
+    return await load.run(options.seconds * 1000);
   } finally {
-    for (const connection of connections) connection.close();
+    load.close();
   }
 }
 
-function drive(connections: readonly GrpcConnection[], options: LoadOptions): Promise<LoadResult> {
-  const headers = callHeaders(options.path, `127.0.0.1:${options.port}`);
-  const latencyMs = new Histogram();
-  return new Promise((resolve, reject) => {
-    const startMs = performance.now();
-    const endMs = startMs + options.seconds * 1000;
-    let running = options.clients;
-    const next = (connection: GrpcConnection) => {
-      const sentMs = performance.now();
-      if (sentMs >= endMs) {
-        if (--running === 0)
+/** Connections that are kept over several runs. */
+export class Load {
+  readonly #options: LoadOptions;
+  /** By member. */
+  readonly #lanes: readonly (readonly Lane[])[];
+
+  private constructor(options: LoadOptions, lanes: readonly (readonly Lane[])[]) {
+    this.#options = options;
+    this.#lanes = lanes;
+  }
+
+  static async open(options: LoadOptions): Promise<Load> {
+    const { ports, path } = options;
+    const each = Math.ceil(Math.min(options.connections, options.clients) / ports.length);
+    const lanes: Lane[][] = [];
+    for (const port of ports) {
+      const headers = callHeaders(path, `127.0.0.1:${port}`);
+      const opening = Array.from({ length: each }, () => GrpcConnection.open(port));
+      lanes.push((await Promise.all(opening)).map((connection) => ({ connection, headers })));
+    }
+    return new Load(options, lanes);
+  }
+
+  /** `end`: milliseconds, or what is asked before each call whether to go on. Calls under way are waited for. */
+  run(end: number | ((calls: number) => boolean)): Promise<LoadResult> {
+    const { clients, path, request } = this.#options;
+    const latencyMs = new Histogram();
+    return new Promise((resolve, reject) => {
+      const startMs = performance.now();
+      const goesOn = typeof end === 'number' ? () => performance.now() < startMs + end : end;
+      let running = clients;
+      let calls = 0;
+      const next = (client: number, call: number): void => {
+        if (!goesOn(calls)) {
+          if (--running > 0) return;
           resolve({ perSecond: latencyMs.count / ((performance.now() - startMs) / 1000), latencyMs });
-        return;
-      }
-      connection.call(headers, options.request(), (status) => {
-        if (status !== 0) return reject(new Error(`${options.path} answered gRPC status ${status}`));
-        latencyMs.record(performance.now() - sentMs);
-        next(connection);
-      });
-    };
-    for (const connection of connections) connection.onError = reject;
-    for (let i = 0; i < options.clients; i++) next(connections[i % connections.length]!);
-  });
+          return;
+        }
+        calls++;
+        const lanes = this.#lanes[(client + call) % this.#lanes.length]!;
+        const { connection, headers } = lanes[client % lanes.length]!;
+        const sentMs = performance.now();
+        connection.call(headers, request(), (status) => {
+          if (status !== 0) return reject(new Error(`${path} answered gRPC status ${status}`));
+          latencyMs.record(performance.now() - sentMs);
+          next(client, call + 1);
+        });
+      };
+      for (const { connection } of this.#lanes.flat()) connection.onError = reject;
+      for (let client = 0; client < clients; client++) next(client, 0);
+    });
+  }
+
+  close(): void {
+    for (const { connection } of this.#lanes.flat()) connection.close();
+  }
 }

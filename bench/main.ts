@@ -1,7 +1,8 @@
 /** `npm run bench -- NAME [options]`: side-by-side runs against the real peer. */
+import { benchCatchup } from './catchup.ts';
 import { benchPut } from './put.ts';
 
-const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = { put: benchPut };
+const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = { put: benchPut, catchup: benchCatchup };
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;

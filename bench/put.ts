@@ -1,20 +1,17 @@
 /**
  * `npm run bench -- put`: durable puts of 256-byte values against Debian's etcd and this build, in turn, on the same
- * machine, with the same load generator.
+ * machine, with the same load generator; one member each, or clusters of several.
  */
 import { parseArgs } from 'node:util';
-import { encode } from '../core/wire/binary.ts';
-import { PutRequest } from '../core/wire/messages.ts';
 import { median } from './histogram.ts';
-import { type LoadResult, runLoad } from './load.ts';
-import { type ServerUnderTest, startServer } from './servers.ts';
-
-const KEY_SPACE = 100_000;
-const VALUE_BYTES = 256;
-/** As in etcd's own published benchmark: 100 connections for many clients. */
-const CONNECTIONS_MAX = 100;
+import { type LoadOptions, type LoadResult, runLoad } from './load.ts';
+import { CONNECTIONS_MAX, KEY_SPACE, PUT_PATH, randomPut, VALUE_BYTES } from './puts.ts';
+import { type ClusterUnderTest, serverNames, startServers } from './servers.ts';
+import { leaderOf } from './status.ts';
 
 const help = `npm run bench -- put [options]
+  --nodes 1              members of each cluster, all on this machine
+  --target members       with several nodes: each client calls all members in turn; or only the leader: leader
   --clients 1,100,1000   logical clients, one run each
   --seconds 5            length of one run
   --rounds 5             runs of each server, alternating
@@ -25,6 +22,8 @@ export async function benchPut(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
+      nodes: { type: 'string', default: '1' },
+      target: { type: 'string', default: 'members' },
       clients: { type: 'string', default: '1,100,1000' },
       seconds: { type: 'string', default: '5' },
       rounds: { type: 'string', default: '5' },
@@ -34,52 +33,59 @@ export async function benchPut(args: string[]): Promise<void> {
     },
   });
   if (values.help) return console.log(help);
-  const names = (['etcd', 'roster'] as const).filter((name) => values.only === undefined || values.only === name);
-  const servers: ServerUnderTest[] = [];
+  if (values.target !== 'members' && values.target !== 'leader')
+    throw new Error(`--target is members or leader\n${help}`);
+  const names = serverNames.filter((name) => values.only === undefined || values.only === name);
+  const nodes = Number(values.nodes);
+  const clusters: ClusterUnderTest[] = [];
   try {
-    for (const name of names) servers.push(await startServer(name, values.folder));
+    for (const name of names) clusters.push(await startServers(name, nodes, values.folder));
     console.log(
-      `put, ${VALUE_BYTES}-byte values, ${KEY_SPACE} keys, ${values.rounds} rounds of ${values.seconds} s each, in turn\n`,
+      `put, ${VALUE_BYTES}-byte values, ${KEY_SPACE} keys, ${nodeText(nodes, values.target)}, ` +
+        `${values.rounds} rounds of ${values.seconds} s each, in turn\n`,
     );
+    const rounds = { count: Number(values.rounds), seconds: Number(values.seconds) };
     for (const clients of values.clients.split(',').map(Number)) {
-      await compare(servers, clients, Number(values.seconds), Number(values.rounds));
+      report(await compare(clusters, values.target, clients, rounds), clients);
     }
   } finally {
-    for (const server of servers) await server.stop();
+    for (const cluster of clusters) await cluster.stop();
   }
 }
 
-const value = Buffer.alloc(VALUE_BYTES, 'v');
-
-function randomPut(): Uint8Array {
-  const key = `key-${String(Math.floor(Math.random() * KEY_SPACE)).padStart(6, '0')}`;
-  return encode(PutRequest, { key, value });
+function nodeText(nodes: number, target: 'members' | 'leader'): string {
+  if (nodes === 1) return '1 node';
+  return `${nodes} nodes, ${target === 'leader' ? 'every call to the leader' : 'each client calls all members in turn'}`;
 }
+
+type Results = ReadonlyMap<string, readonly LoadResult[]>;
 
 async function compare(
-  servers: readonly ServerUnderTest[],
+  clusters: readonly ClusterUnderTest[],
+  target: 'members' | 'leader',
   clients: number,
-  seconds: number,
-  rounds: number,
-): Promise<void> {
-  const results = new Map<string, LoadResult[]>(servers.map(({ name }) => [name, []]));
-  const load = (server: ServerUnderTest, length: number) =>
-    runLoad({
-      port: server.port,
+  rounds: { count: number; seconds: number },
+): Promise<Results> {
+  const results = new Map<string, LoadResult[]>(clusters.map(({ name }) => [name, []]));
+  const load = async ({ members }: ClusterUnderTest, seconds: number): Promise<LoadResult> => {
+    const called = target === 'leader' ? [await leaderOf(members)] : members;
+    const options: LoadOptions = {
+      ports: called.map(({ port }) => port),
       clients,
       connections: CONNECTIONS_MAX,
-      seconds: length,
-      path: '/etcdserverpb.KV/Put',
+      path: PUT_PATH,
       request: randomPut,
-    });
-  for (const server of servers) await load(server, Math.min(2, seconds));
-  for (let round = 0; round < rounds; round++) {
-    for (const server of servers) results.get(server.name)!.push(await load(server, seconds));
+    };
+    return runLoad({ ...options, seconds });
+  };
+  for (const cluster of clusters) await load(cluster, Math.min(2, rounds.seconds));
+  for (let round = 0; round < rounds.count; round++) {
+    for (const cluster of clusters) results.get(cluster.name)!.push(await load(cluster, rounds.seconds));
   }
-  report(results, clients);
+  return results;
 }
 
-function report(results: ReadonlyMap<string, readonly LoadResult[]>, clients: number): void {
+function report(results: Results, clients: number): void {
   console.log(`${clients} client${clients === 1 ? '' : 's'}`);
   for (const [name, runs] of results) {
     const rates = runs.map((run) => run.perSecond);

@@ -66,17 +66,15 @@ async function serve(args: string[]): Promise<number> {
   const flags = readServeFlags(args, process.env);
   const log = createLogger({ level: flags['log-level'], format: flags['log-format'] });
   const { startServer } = await import('./serve.ts');
-  const server = await startServer(flags, log);
-  const failure = await Promise.race([
-    server.failed,
-    new Promise<undefined>((resolve) => {
-      if (signal.aborted) resolve(undefined);
-      signal.addEventListener('abort', () => resolve(undefined), { once: true });
-    }),
-  ]);
-  if (failure === undefined) log.info('stopping: calls under way are finished first');
+  const server = await startServer(flags, log, signal);
+  const stopped = new Promise<'stopped'>((resolve) => {
+    if (signal.aborted) resolve('stopped');
+    else signal.addEventListener('abort', () => resolve('stopped'), { once: true });
+  });
+  const reason = await Promise.race([server.ended, stopped]);
+  if (reason === 'stopped') log.info('stopping: calls under way are finished first');
   await server.stop();
-  return failure === undefined ? 0 : EXIT_FAILURE;
+  return reason === 'stopped' || reason === 'removed' ? 0 : EXIT_FAILURE;
 }
 
 async function dev(args: string[]): Promise<number> {

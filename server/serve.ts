@@ -1,52 +1,74 @@
 /**
- * One member, from flags to a running server and back. Owns the order of start (storage, node, listeners) and of stop
- * (listeners drain, node, storage); the process and its signals belong to main.ts.
+ * One member, from flags to a running server and back. Owns the order of start (storage, peers, node, clients) and of
+ * stop (leadership handed over, clients drain, node, peers, storage); the process and its signals belong to main.ts.
  */
 import { randomBytes } from 'node:crypto';
 import type { RosterError } from '../core/errors.ts';
 import { Node } from '../core/node/node.ts';
-import { NODE_LIMITS, nodeConfig } from '../core/node/world.ts';
+import { NODE_LIMITS, nodeConfig, type World } from '../core/node/world.ts';
 import { Prng } from '../core/util/prng.ts';
-import type { Member } from '../core/wire/messages.ts';
+import { bootstrap, soleMember } from './bootstrap.ts';
 import { ClientListeners } from './client-listeners.ts';
-import { singleMemberIdentity } from './config/identity.ts';
+import { keepClusterVersion } from './cluster-version.ts';
 import type { Logger } from './config/log.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
-import { createApp } from './http/app.ts';
+import { createApp, unhealthyReason } from './http/app.ts';
 import { counted, createMetrics } from './http/metrics.ts';
-import type { Identity, RpcContext } from './rpc/context.ts';
+import { LeaderChanges } from './leader-changes.ts';
+import { pause } from './pause.ts';
+import { fetchMembers } from './peer/peer-client.ts';
+import { Peers, peerTls } from './peers.ts';
+import { publish } from './publication.ts';
+import { whenReady } from './readiness.ts';
+import { type Identity, rpcContext } from './rpc/context.ts';
 import { allMethods } from './rpc/methods.ts';
 import { openStorage, type Storage } from './storage.ts';
-import { ROSTER_VERSION } from './version.ts';
+import { ETCD_VERSION, ROSTER_VERSION, versions } from './version.ts';
 
 export interface RunningServer {
-  /** Where clients reach it: the URLs it listens on, with the ports it got. */
+  /** Where clients reach it: the URLs it listens on, with the ports they got. None if it never came to serve. */
   readonly clientUrls: readonly string[];
-  /** Settles when the server cannot go on, with the reason. */
-  readonly failed: Promise<RosterError>;
-  /** Refuses new calls, lets those under way finish, makes everything durable. Safe to call more than once. */
+  /** Settles when the server must be stopped: it cannot go on, or has been removed from the cluster. */
+  readonly ended: Promise<RosterError | 'removed'>;
+  /** Hands leadership over, refuses new calls, lets those under way finish, makes everything durable. May be called again. */
   stop(): Promise<void>;
 }
 
-/** Resolves when the member serves. Throws a RosterError when data directory or ports cannot be used. */
-export async function startServer(flags: ServeFlags, log: Logger): Promise<RunningServer> {
-  const identity = singleMemberIdentity(flags['initial-advertise-peer-urls'], flags['initial-cluster-token']);
+const NEVER = new AbortController().signal;
+/** How long the first election waits to be hastened until another member can be reached (etcd: rafthttp.ConnReadTimeout). */
+const TICK_ADVANCE_WAIT_MS = 5000;
+const TICK_ADVANCE_CHECK_MS = 20;
+/** Ticks that are left for a leader to be heard of. */
+const TICKS_LEFT = 2;
+
+/**
+ * Resolves when the member serves; or when it will not come to it, because `signal` has fired or the cluster has removed
+ * it. Throws a RosterError or UsageError when flags, data directory or ports cannot be used.
+ */
+export async function startServer(flags: ServeFlags, log: Logger, signal: AbortSignal = NEVER): Promise<RunningServer> {
+  const tls = peerTls(flags);
+  const ask = (peerUrl: string, timeoutMs: number) => fetchMembers([peerUrl], { tls, timeoutMs });
   const storage = await openStorage({
     dataDir: flags['data-dir'],
-    identity,
+    bootstrap: () => bootstrap(flags, ask, log),
+    soleMember: (identity) => soleMember(identity, flags),
+    forceNewCluster: flags['force-new-cluster'],
     limits: {
       minTtlSeconds: Math.ceil((1.5 * flags['election-timeout']) / 1000),
       leaseExtensionMs: flags['election-timeout'],
       progressIntervalMs: flags['watch-progress-notify-interval'],
+      strictReconfigCheck: flags['strict-reconfig-check'],
+      maxLearners: flags['max-learners'],
     },
     clock: monotonic,
     log,
   });
-  const server = new Server(flags, log, storage);
+  let server: Server | undefined;
   try {
-    await server.start();
+    server = new Server(flags, log, storage);
+    await server.start(signal);
   } catch (error) {
-    await server.stop();
+    await (server === undefined ? storage.close() : server.stop());
     throw error;
   }
   return server;
@@ -55,14 +77,19 @@ export async function startServer(flags: ServeFlags, log: Logger): Promise<Runni
 const monotonic = { nowMs: () => performance.now() };
 
 class Server implements RunningServer {
-  readonly failed: Promise<RosterError>;
+  readonly ended: Promise<RosterError | 'removed'>;
   readonly #flags: ServeFlags;
   readonly #log: Logger;
   readonly #identity: Identity;
   readonly #storage: Storage;
+  readonly #peers: Peers;
   readonly #node: Node;
+  readonly #leaders = new LeaderChanges();
   readonly #listeners: ClientListeners;
-  #fail!: (error: RosterError) => void;
+  /** Fires when the server stops, or must. */
+  readonly #over = new AbortController();
+  #end!: (reason: RosterError | 'removed') => void;
+  #failure: RosterError | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -71,23 +98,35 @@ class Server implements RunningServer {
     this.#log = log;
     this.#identity = storage.identity;
     this.#storage = storage;
-    this.failed = new Promise((resolve) => {
-      this.#fail = resolve;
+    const { machine, identity } = storage;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
     });
+    // First, since it throws when log and state do not belong together: the rest has something to close.
     this.#node = this.#createNode();
-    storage.machine.onWork = () => this.#node.requestWork();
-    const context: RpcContext = {
-      identity: storage.identity,
+    machine.onWork = () => this.#node.requestWork();
+    this.#peers = new Peers({
+      flags,
+      identity,
+      machine,
       node: this.#node,
-      machine: storage.machine,
-      members: () => [this.#self()],
-      limits: { maxTxnOps: flags['max-txn-ops'], maxRequestBytes: flags['max-request-bytes'] },
+      log,
+      onRemoved: () => this.#removed(),
+      members: () => machine.membership.members,
+      version: () => versions(machine.membership.clusterVersion),
+      health: () => unhealthyReason({ node: this.#node, machine }, false),
+    });
+    const limits = {
+      maxTxnOps: flags['max-txn-ops'],
+      maxRequestBytes: flags['max-request-bytes'],
+      electionMs: flags['election-timeout'],
     };
+    const context = rpcContext({ identity, node: this.#node, machine, limits });
     const { methods, counts } = counted(allMethods(context));
     const app = createApp({
       context,
       methods,
-      metrics: createMetrics(context, counts),
+      metrics: createMetrics(context, { calls: counts, peers: this.#peers, leaders: this.#leaders }),
       gateway: flags['enable-grpc-gateway'],
       maxRequestBytes: flags['max-request-bytes'],
       onBug: (error) => log.error({ error }, 'a request failed in an unforeseen way'),
@@ -99,14 +138,164 @@ class Server implements RunningServer {
     return this.#listeners.urls;
   }
 
-  async start(): Promise<void> {
+  async start(signal: AbortSignal): Promise<void> {
+    const { machine } = this.#storage;
+    this.#warnOfOtherFlags();
+    await this.#peers.listen();
     this.#node.start();
     this.#ticker = setInterval(() => {
       this.#node.tick();
-      this.#storage.machine.hub.tick();
+      machine.hub.tick();
     }, this.#flags['heartbeat-interval']);
-    await this.#ready();
+    void this.#hastenElection();
+    const over = this.#over.signal;
+    void keepClusterVersion(
+      {
+        node: this.#node,
+        selfId: this.#identity.memberId,
+        version: ETCD_VERSION,
+        membership: () => machine.membership,
+        askVersion: (url, timeoutMs) => this.#peers.version(url, timeoutMs),
+      },
+      over,
+    );
+    const { 'election-timeout': electionMs } = this.#flags;
+    const end = AbortSignal.any([signal, over]);
+    await whenReady(
+      {
+        node: this.#node,
+        machine,
+        log: this.#log,
+        patienceMs: 5000 + 2 * electionMs,
+        publish: () => this.#publish(),
+        reachable: () => machine.membership.members.filter(({ ID }) => this.#peers.reaches(ID)).map(({ name }) => name),
+      },
+      end,
+    );
+    if (this.#failure !== undefined) throw this.#failure;
+    if (end.aborted) return;
     await this.#listeners.listen();
+    this.#announce();
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#over.abort();
+    // First, while everything still works: the others must not wait for an election.
+    await new Promise<void>((resolve) => {
+      this.#node.handOver((error) => {
+        if (error !== undefined)
+          this.#log.warn({ error }, 'leadership was not handed over: the others will elect a leader');
+        resolve();
+      });
+    });
+    await this.#listeners.close();
+    await new Promise<void>((resolve) => {
+      this.#node.stop((error) => {
+        if (error !== undefined) this.#log.error({ error }, 'the log did not close in order');
+        resolve();
+      });
+    });
+    clearInterval(this.#ticker);
+    await this.#peers.close();
+    await this.#storage.close();
+    this.#log.info('stopped');
+  }
+
+  #createNode(): Node {
+    const flags = this.#flags;
+    const { wal, machine, recovered, identity } = this.#storage;
+    const config = nodeConfig(identity.memberId, {
+      tickMs: flags['heartbeat-interval'],
+      electionMs: flags['election-timeout'],
+      preVote: flags['pre-vote'],
+      limits: {
+        ...NODE_LIMITS,
+        requestBytesMax: flags['max-request-bytes'],
+        commitWritesMax: flags['backend-batch-limit'],
+        commitTicks: Math.max(1, Math.round(flags['backend-batch-interval'] / flags['heartbeat-interval'])),
+        catchupEntries: flags['snapshot-catchup-entries'],
+      },
+    });
+    const world: World = {
+      wal,
+      machine,
+      transport: { send: (messages) => this.#peers.send(messages) },
+      schedule: setImmediate,
+      scheduleIdle: setImmediate,
+      clock: { nowMs: Date.now },
+      prng: new Prng(randomBytes(4).readUInt32BE()),
+      onFatal: (error) => {
+        this.#log.fatal({ error }, 'this member cannot go on');
+        this.#failure = error;
+        this.#finish(error);
+      },
+      onRemoved: () => this.#removed(),
+      onLeader: (leader) => {
+        this.#leaders.known(leader);
+        const fields = { leader: leader.toString(16), term: this.#node.term };
+        if (leader === 0n) this.#log.warn(fields, 'the leader is lost');
+        else if (leader === identity.memberId) this.#log.info(fields, 'this member leads');
+        else this.#log.info(fields, 'a leader is known');
+      },
+    };
+    return new Node(config, world, recovered);
+  }
+
+  #publish(): Promise<void> {
+    const { memberId } = this.#identity;
+    const attributes = { ID: memberId, name: this.#flags.name, clientURLs: [...this.#flags['advertise-client-urls']] };
+    return publish(
+      attributes,
+      {
+        node: this.#node,
+        membership: () => this.#storage.machine.membership,
+        onRetry: (error) => this.#log.warn({ error }, "the cluster has not taken this member's name yet: trying again"),
+      },
+      this.#over.signal,
+    );
+  }
+
+  /** What etcd calls the advance of the election ticks: who has just started need not wait out a whole timeout. */
+  async #hastenElection(): Promise<void> {
+    const { membership } = this.#storage.machine;
+    // Who asks before an election disturbs nobody when there is a leader after all.
+    if (!this.#flags['initial-election-tick-advance'] || !this.#flags['pre-vote']) return;
+    for (let waitedMs = 0; waitedMs < TICK_ADVANCE_WAIT_MS; waitedMs += TICK_ADVANCE_CHECK_MS) {
+      if (this.#over.signal.aborted || this.#node.status().leader !== 0n) return;
+      if (membership.members.some(({ ID }) => this.#peers.reaches(ID))) {
+        const electionTicks = Math.round(this.#flags['election-timeout'] / this.#flags['heartbeat-interval']);
+        for (let i = TICKS_LEFT; i < electionTicks; i++) this.#node.tick();
+        return;
+      }
+      await pause(TICK_ADVANCE_CHECK_MS, this.#over.signal);
+    }
+  }
+
+  /** etcd goes by the data directory once there is one, and so does Roster; but the operator may not expect it. */
+  #warnOfOtherFlags(): void {
+    const { isNew, machine } = this.#storage;
+    const { memberId, clusterId } = this.#identity;
+    const self = machine.membership.member(memberId);
+    if (isNew || self === undefined) return;
+    const advertised = this.#flags['initial-advertise-peer-urls'];
+    if ([...self.peerURLs].sort().join() === advertised.join()) return;
+    this.#log.warn(
+      {
+        'member-id': memberId.toString(16),
+        'cluster-id': clusterId.toString(16),
+        'peer-urls': self.peerURLs,
+        'initial-advertise-peer-urls': advertised,
+      },
+      'the data directory was made with other --initial-* flags; what it says goes on to hold (member update changes it)',
+    );
+  }
+
+  #announce(): void {
     const { memberId, clusterId } = this.#identity;
     this.#log.info(
       {
@@ -116,81 +305,24 @@ class Server implements RunningServer {
         'cluster-id': clusterId.toString(16),
         'data-dir': this.#flags['data-dir'],
         'client-urls': this.clientUrls,
+        'peer-urls': this.#peers.urls,
         revision: this.#storage.machine.store.revision,
       },
       'serving clients',
     );
   }
 
-  stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
-    return this.#stopping;
+  #removed(): void {
+    if (this.#over.signal.aborted) return;
+    this.#log.warn(
+      { 'member-id': this.#identity.memberId.toString(16), 'data-dir': this.#flags['data-dir'] },
+      'this member has been removed from the cluster: it stops. Its data directory is of no use any more and must be removed',
+    );
+    this.#finish('removed');
   }
 
-  async #stop(): Promise<void> {
-    await this.#listeners.close();
-    await new Promise<void>((resolve) => {
-      this.#node.stop((error) => {
-        if (error !== undefined) this.#log.error({ error }, 'the log did not close in order');
-        resolve();
-      });
-    });
-    clearInterval(this.#ticker);
-    await this.#storage.close();
-    this.#log.info('stopped');
-  }
-
-  #createNode(): Node {
-    const flags = this.#flags;
-    const { memberId } = this.#identity;
-    const config = nodeConfig(memberId, [memberId], {
-      tickMs: flags['heartbeat-interval'],
-      electionMs: flags['election-timeout'],
-      limits: {
-        ...NODE_LIMITS,
-        requestBytesMax: flags['max-request-bytes'],
-        commitWritesMax: flags['backend-batch-limit'],
-        commitTicks: Math.max(1, Math.round(flags['backend-batch-interval'] / flags['heartbeat-interval'])),
-        catchupEntries: flags['snapshot-catchup-entries'],
-      },
-    });
-    const world = {
-      wal: this.#storage.wal,
-      machine: this.#storage.machine,
-      transport: { send: () => {} },
-      schedule: setImmediate,
-      scheduleIdle: setImmediate,
-      clock: { nowMs: Date.now },
-      prng: new Prng(randomBytes(4).readUInt32BE()),
-      onFatal: (error: RosterError) => {
-        this.#log.fatal({ error }, 'this member cannot go on');
-        this.#fail(error);
-      },
-    };
-    return new Node(config, world, this.#storage.recovered);
-  }
-
-  /**
-   * Everything in the log is applied, and this member leads. Requests time out after some seconds, but reading a long
-   * log takes what it takes: then the question is asked again.
-   */
-  async #ready(): Promise<void> {
-    for (;;) {
-      const error = await new Promise<RosterError | undefined>((resolve) => this.#node.linearizableRead(resolve));
-      if (error === undefined) return;
-      if (error.code !== 'Timeout') throw error;
-      const { appliedIndex, commitIndex } = this.#node.status();
-      this.#log.info({ appliedIndex, commitIndex }, 'applying the log');
-    }
-  }
-
-  #self(): Member {
-    return {
-      ID: this.#identity.memberId,
-      name: this.#flags.name,
-      peerURLs: [...this.#flags['initial-advertise-peer-urls']],
-      clientURLs: [...this.#flags['advertise-client-urls']],
-      isLearner: false,
-    };
+  #finish(reason: RosterError | 'removed'): void {
+    this.#end(reason);
+    this.#over.abort();
   }
 }

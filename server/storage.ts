@@ -1,20 +1,25 @@
 /**
  * From a data directory to a state machine and a log that can go on: opens, locks, restores and recovers, in slices so
- * that a large start does not hold the event loop. Owns the order: state first, then the log that must reach beyond it.
+ * that a large start does not hold the event loop. Owns the order: state first, then the log that must reach beyond it,
+ * or be made to follow a state that came as a snapshot.
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createStateMachine, type StateMachineLimits } from '../core/apply/create.ts';
 import type { StateMachine } from '../core/apply/state-machine.ts';
-import { createWal, type Opened, openWal } from '../core/log/open.ts';
-import { recover } from '../core/log/recover.ts';
+import { type OpenLog, openForState, recoverForState } from '../core/log/after-snapshot.ts';
+import { segmentNumber } from '../core/log/format.ts';
+import { createWal } from '../core/log/open.ts';
 import { damageError } from '../core/log/verdict.ts';
 import type { Wal } from '../core/log/wal.ts';
 import type { RecoveredLog } from '../core/node/world.ts';
+import type { Bootstrap } from './bootstrap.ts';
 import type { Logger } from './config/log.ts';
 import { openDataDir } from './disk/data-dir.ts';
-import { LmdbBackend } from './disk/lmdb-backend.ts';
+import { LmdbStaging } from './disk/lmdb-staging.ts';
 import { LogFiles } from './disk/log-files.ts';
+import { forceNewCluster, forgetForced } from './force-new-cluster.ts';
+import { forgetUnfinishedStart, writeBootstrap } from './founding.ts';
 import type { Identity } from './rpc/context.ts';
 
 /** A turn of start-up work ends after this long, so that signals and timers get theirs. */
@@ -29,14 +34,20 @@ export interface Storage {
   recovered: RecoveredLog;
   /** Who this member is: what the log says, once there is one. */
   identity: Identity;
+  /** The directory was empty. */
+  isNew: boolean;
   /** After the node has stopped: closes the backend and gives up the lock. */
   close(): Promise<void>;
 }
 
 export interface StorageOptions {
   dataDir: string;
-  /** Who this member becomes if the directory is new; later starts go by the directory, as with etcd. */
-  identity: Identity;
+  /** Who this member becomes. Asked only if the directory is new; later starts go by the directory, as with etcd. */
+  bootstrap: () => Promise<Bootstrap>;
+  /** The same for a directory from before members were kept in it: a cluster of one. */
+  soleMember: (identity: Identity) => Bootstrap;
+  /** See force-new-cluster.ts. */
+  forceNewCluster: boolean;
   limits: Partial<StateMachineLimits>;
   clock: { nowMs(): number };
   log: Logger;
@@ -46,28 +57,33 @@ export interface StorageOptions {
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { log } = options;
   const dataDir = openDataDir(options.dataDir, { warn: (message) => log.warn(message) });
-  let backend: LmdbBackend | undefined;
+  let staging: LmdbStaging | undefined;
   try {
-    backend = new LmdbBackend({ directory: dataDir.dbPath });
-    const machine = createStateMachine({ backend, clock: options.clock, limits: options.limits });
-    await inSlices(machine.restore(), (rows) => log.info({ rows }, 'reading the store'));
+    const backends = new LmdbStaging({
+      folder: dataDir.db,
+      warn: (error) => log.warn({ error }, 'an old database was left behind; the next start removes it'),
+    });
+    staging = backends;
+    const { clock, limits } = options;
+    const machine = createStateMachine({ backend: backends.first, staging: backends, clock, limits });
     const disk = new LogFiles(dataDir.walPath);
+    if (!disk.list().some((name) => segmentNumber(name) !== undefined)) forgetUnfinishedStart(backends.first);
+    await inSlices(machine.restore(), (rows) => log.info({ rows }, 'reading the store'));
     const space = new SpaceWatch(log);
-    const { wal, recovered, identity } = await openLog(disk, machine.appliedIndex, space, options);
+    const opened = await openLog(disk, machine, space, options);
     return {
       machine,
-      wal,
-      recovered,
-      identity,
+      ...opened,
+      recovered: await forced(opened, machine, dataDir.path, options),
       async close() {
         space.close();
         await calledBack((done) => disk.close(done));
-        await calledBack((done) => backend!.close(done));
+        await backends.close();
         dataDir.close();
       },
     };
   } catch (error) {
-    if (backend !== undefined) await calledBack((done) => backend!.close(done));
+    await staging?.close();
     dataDir.close();
     throw error;
   }
@@ -75,41 +91,54 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
 
 async function openLog(
   disk: LogFiles,
-  appliedIndex: number,
+  machine: StateMachine,
   space: SpaceWatch,
-  { identity, log }: StorageOptions,
-): Promise<Pick<Storage, 'wal' | 'recovered' | 'identity'>> {
+  { bootstrap, soleMember, log }: StorageOptions,
+): Promise<Pick<Storage, 'wal' | 'recovered' | 'identity' | 'isNew'>> {
   const options = { onSpace: (error: Error | undefined) => space.changed(error) };
-  const found = await inSlices(recover(disk, { appliedIndex }), (progress) => log.info(progress, 'reading the log'));
+  const { appliedIndex, snapshotMark } = machine;
+  const found = await inSlices(recoverForState(disk, { appliedIndex }, snapshotMark), (progress) =>
+    log.info(progress, 'reading the log'),
+  );
   if (found.kind === 'damaged') throw damageError(found);
   if (found.kind === 'empty') {
+    const begin = await bootstrap();
+    await writeBootstrap(machine, begin);
+    const { identity } = begin;
     const owner = { ...identity, nonce: randomBytes(8).readBigUInt64BE() };
-    const wal = await opened((done) => createWal(disk, found, owner, options, done));
+    const wal = await calledBack<Wal>((done) => createWal(disk, found, owner, options, done));
     space.wal = wal;
-    return { wal, recovered: { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] }, identity };
+    const recovered = { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] };
+    return { wal, recovered, identity, isNew: true };
   }
   if (found.torn) log.info('the last write before the stop was not finished; it had not been acknowledged');
-  if (found.identity.memberId !== identity.memberId || found.identity.clusterId !== identity.clusterId) {
-    log.warn(
-      { 'member-id': found.identity.memberId.toString(16), 'cluster-id': found.identity.clusterId.toString(16) },
-      'the data directory was made with other --initial-* flags; what it says goes on to hold',
-    );
-  }
-  const { hardState, prevIndex, prevTerm, entries } = found;
-  const wal = await opened((done) => openWal(disk, found, options, done));
+  const { identity } = found;
+  if (machine.membership.members.length === 0) await writeBootstrap(machine, soleMember(identity));
+  const { wal, start } = await calledBack<OpenLog>((done) => openForState(disk, found, options, done));
   space.wal = wal;
-  return { wal, recovered: { hardState, prevIndex, prevTerm, entries }, identity: found.identity };
+  if (found.resetTo !== undefined) log.info({ ...found.resetTo }, 'the log goes on after the snapshot installed last');
+  if (snapshotMark !== undefined) machine.installed();
+  return { wal, recovered: start, identity, isNew: false };
 }
 
-function opened(open: (done: Opened) => void): Promise<Wal> {
-  return new Promise((resolve, reject) => {
-    open((error, wal) => (wal === undefined ? reject(error) : resolve(wal)));
-  });
+/** The log to go on with, after --force-new-cluster has done what it does. */
+async function forced(
+  { wal, recovered, identity, isNew }: Pick<Storage, 'wal' | 'recovered' | 'identity' | 'isNew'>,
+  machine: StateMachine,
+  directory: string,
+  { forceNewCluster: wanted, log }: StorageOptions,
+): Promise<RecoveredLog> {
+  if (!wanted || isNew) {
+    forgetForced(directory);
+    return recovered;
+  }
+  const applied = { index: machine.appliedIndex, conf: machine.confState };
+  return forceNewCluster({ wal, recovered, applied, self: identity.memberId, directory, log });
 }
 
-function calledBack(begin: (done: (error?: Error) => void) => void): Promise<void> {
+function calledBack<T = undefined>(begin: (done: (error?: Error, result?: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
-    begin((error) => (error === undefined ? resolve() : reject(error)));
+    begin((error, result) => (error === undefined ? resolve(result as T) : reject(error)));
   });
 }
 

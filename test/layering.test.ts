@@ -17,7 +17,10 @@ const allowed: Record<string, readonly string[]> = {
   'core/mvcc': ['core/wire', 'core/util', 'core/errors.ts'],
   'core/watch': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/lease': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
+  'core/membership': ['core/mvcc', 'core/raft', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/apply': [
+    'core/raft',
+    'core/membership',
     'core/lease',
     'core/watch',
     'core/mvcc',
@@ -26,7 +29,7 @@ const allowed: Record<string, readonly string[]> = {
     'core/errors.ts',
     'core/node/machine.ts',
   ],
-  'core/node/machine.ts': ['core/wire', 'core/errors.ts'],
+  'core/node/machine.ts': ['core/raft', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/node': [
     'core/apply',
     'core/raft',

@@ -1,72 +1,136 @@
 /**
  * The replicated state machine: entries of the log in, results out, the same on every replica. Owns the store, the
- * leases and the watches of a node, and the record of how far the log has been applied, which becomes durable in the
+ * leases, the members and the watches of a node, and the record of how far the log has been applied, which becomes durable in the
  * same commit as its effects. Never looks at a clock to decide what an entry does.
  */
-import { GrpcStatus, otherError, RosterError, rosterError } from '../errors.ts';
+import { RosterError, rosterError } from '../errors.ts';
 import type { Lessor } from '../lease/lessor.ts';
+import { Membership } from '../membership/membership.ts';
+import { checkMemberChange, type MembershipLimits } from '../membership/rules.ts';
 import type { Backend } from '../mvcc/backend.ts';
+import type { KvHashResult } from '../mvcc/kv-hash.ts';
+import type { Staging } from '../mvcc/staging.ts';
 import type { MvccStore } from '../mvcc/store.ts';
-import type { ApplyResult, Machine } from '../node/machine.ts';
+import type { ApplyResult, ClusterView, Machine, StatePoint, StateReader, StateWriter } from '../node/machine.ts';
+import type { ConfChange } from '../raft/conf-change.ts';
+import type { ConfState } from '../raft/messages.ts';
 import { assert } from '../util/assert.ts';
 import type { WatchHub } from '../watch/watch-hub.ts';
-import type {
-  CompactionRequest,
-  CompactionResponse,
-  DeleteRangeRequest,
-  DeleteRangeResponse,
-  InternalRequest,
-  LeaseGrantRequest,
-  LeaseGrantResponse,
-  LeaseRevokeRequest,
-  LeaseRevokeResponse,
-  PutRequest,
-  PutResponse,
-  RangeRequest,
-  RangeResponse,
-  TxnRequest,
-  TxnResponse,
+import { decode } from '../wire/binary.ts';
+import {
+  type CompactionRequest,
+  type CompactionResponse,
+  type DeleteRangeRequest,
+  type DeleteRangeResponse,
+  type InternalRequest,
+  type LeaseCheckpoint,
+  type LeaseCheckpointRequest,
+  type LeaseGrantRequest,
+  type LeaseGrantResponse,
+  type LeaseRevokeRequest,
+  type LeaseRevokeResponse,
+  type LeaseTimeToLiveResponse,
+  type Member,
+  MemberChange,
+  type PutRequest,
+  type PutResponse,
+  type RangeRequest,
+  type RangeResponse,
+  type TxnRequest,
+  type TxnResponse,
 } from '../wire/messages.ts';
-import { type Applied, readApplied, writeApplied } from './applied.ts';
+import { type Applied, nothingApplied, writeApplied } from './applied.ts';
 import { deleteRangeOp, putOp } from './changes.ts';
+import { Hashes } from './hashes.ts';
 import { headerAt } from './header.ts';
+import {
+  applyClusterVersion,
+  applyMemberAttributes,
+  applyMemberChange,
+  applyMemberUpdate,
+  type Done,
+} from './member-requests.ts';
 import { rangeResponse } from './range.ts';
+import { clearSnapshotMark, type SnapshotMark } from './snapshot-mark.ts';
+import { Snapshots } from './snapshots.ts';
+import { type OpenState, type RestoredState, restoreState, type State } from './state.ts';
 import { applyTxn, readTxn } from './txn.ts';
 
 /** Old revisions removed per slice of compaction: well under a millisecond, so that traffic hardly notices. */
 export const COMPACTION_SLICE_REVISIONS = 200;
 
 export interface StateMachineOptions {
-  backend: Backend;
-  store: MvccStore;
-  lessor: Lessor;
+  state: State;
+  /** Makes the state of another backend, which may take the place of `state` later. */
+  open: OpenState;
+  staging: Staging | undefined;
   hub: WatchHub;
   /** What every lease gets on top of its TTL when this node begins to lead: an election timeout. */
   leaseExtensionMs: number;
+  /** See STAGED_COMMIT_BYTES. */
+  stagedCommitBytes: number;
+  membershipLimits: MembershipLimits;
 }
 
+/** What {@link StateMachine.bootstrap} has written is not recorded yet. */
+const NEVER_RECORDED = -1;
+
 export class StateMachine implements Machine {
-  readonly backend: Backend;
-  readonly store: MvccStore;
-  readonly lessor: Lessor;
   readonly hub: WatchHub;
+  /** The same object for good: it follows the state that a snapshot brings. */
+  readonly membership: Membership;
   /** Called when {@link work} has something to do again after it had nothing. */
   onWork: (() => void) | undefined;
   readonly #leaseExtensionMs: number;
-  #applied: Applied = { index: 0, term: 0 };
+  readonly #membershipLimits: MembershipLimits;
+  readonly #snapshots: Snapshots;
+  readonly #hashes = new Hashes();
+  #state: State;
+  #applied: Applied = nothingApplied();
+  #snapshotMark: SnapshotMark | undefined;
   /** The index that the last call of commit recorded. */
   #recordedIndex = 0;
   #compacting = false;
-  #compactionTurn = false;
+  /** What {@link work} does, by turns, so that none of it holds up the others. */
+  readonly #background: readonly { waiting(): boolean; work(): void }[];
+  #workTurn = 0;
   #whenCompacted: ((error?: Error) => void)[] = [];
 
   /** See createStateMachine. On a backend that is not empty, {@link restore} must be run to its end first. */
   constructor(options: StateMachineOptions) {
-    this.backend = options.backend;
-    this.store = options.store;
-    this.lessor = options.lessor;
+    this.#state = options.state;
     this.hub = options.hub;
+    this.membership = new Membership(options.state.backend);
     this.#leaseExtensionMs = options.leaseExtensionMs;
+    this.#membershipLimits = options.membershipLimits;
+    this.#snapshots = new Snapshots(options.state.backend, {
+      staging: options.staging,
+      open: options.open,
+      commitBytes: options.stagedCommitBytes,
+      onInstalled: (state, restored) => this.#replaceState(state, restored),
+      onWork: () => this.onWork?.(),
+    });
+    this.#background = [
+      { waiting: () => this.#snapshots.waiting, work: () => this.#snapshots.work() },
+      { waiting: () => this.#compacting, work: () => this.#compactSlice() },
+      { waiting: () => this.hub.waiting, work: () => void this.hub.work() },
+      { waiting: () => this.#hashes.waiting, work: () => this.#hashes.work(this.#state) },
+    ];
+  }
+
+  /** The backend in force. Like store and lessor another one after a snapshot was installed: not to be kept. */
+  get backend(): Backend {
+    return this.#state.backend;
+  }
+
+  /** See {@link backend}. */
+  get store(): MvccStore {
+    return this.#state.store;
+  }
+
+  /** See {@link backend}. */
+  get lessor(): Lessor {
+    return this.#state.lessor;
   }
 
   /**
@@ -75,16 +139,18 @@ export class StateMachine implements Machine {
    */
   *restore(): Generator<number, void> {
     assert(this.#applied.index === 0, 'a state is restored once, before anything is applied');
-    // Keys are attached to leases that must exist by then.
-    yield* this.lessor.restore();
-    yield* this.store.restore();
-    this.#applied = readApplied(this.backend);
-    this.#recordedIndex = this.#applied.index;
-    if (this.#applied.index === 0 && this.store.revision > 1) {
-      throw otherError(GrpcStatus.DATA_LOSS, 'the store is damaged: it holds revisions, but not up to which entry');
-    }
-    // An interrupted compaction goes on; a finished one costs one look.
-    this.#compacting = true;
+    this.#take(yield* restoreState(this.#state));
+  }
+
+  /**
+   * The very first state of a member, before it has a log: the members it starts with, and who of them votes (nobody, if
+   * a snapshot is to tell). To be committed before the log is made.
+   */
+  bootstrap(members: readonly Member[], conf: ConfState): void {
+    assert(this.#applied.conf.voters.length === 0, 'a member is bootstrapped once');
+    this.membership.bootstrap(members);
+    this.#applied.conf = conf;
+    this.#recordedIndex = NEVER_RECORDED;
   }
 
   get appliedIndex(): number {
@@ -96,15 +162,35 @@ export class StateMachine implements Machine {
     return this.#applied.term;
   }
 
+  get confState(): ConfState {
+    return this.#applied.conf;
+  }
+
+  /** The state came as a snapshot and nobody has said since that the log has followed: see core/log/after-snapshot.ts. */
+  get snapshotMark(): SnapshotMark | undefined {
+    return this.#snapshotMark;
+  }
+
   // ---- Machine
 
   apply(index: number, term: number, request: InternalRequest | undefined): ApplyResult | undefined {
-    assert(index === this.#applied.index + 1, 'entries are applied once each, in order');
-    assert(term >= this.#applied.term, 'terms never go back');
+    this.#assertNext(index, term);
     const result = request === undefined ? undefined : this.#dispatch(request);
     this.#applied.index = index;
     this.#applied.term = term;
     return result;
+  }
+
+  applyConfChange(index: number, term: number, change: ConfChange, conf: ConfState): ApplyResult | undefined {
+    this.#assertNext(index, term);
+    const { context } = change;
+    const result = context.length === 0 ? undefined : applyMemberChange(this.membership, decode(MemberChange, context));
+    this.#applied = { index, term, conf };
+    return result;
+  }
+
+  checkMemberChange(change: MemberChange, view: ClusterView): RosterError | undefined {
+    return checkMemberChange(this.membership, change, view, this.#membershipLimits);
   }
 
   setLeader(leading: boolean): void {
@@ -127,12 +213,53 @@ export class StateMachine implements Machine {
     return this.lessor.expired(limit);
   }
 
+  leaseCheckpoints(limit: number): LeaseCheckpoint[] {
+    return this.lessor.checkpoints(limit);
+  }
+
+  renewLease(id: bigint): number | undefined {
+    return this.lessor.renew(id);
+  }
+
+  leaseTimeToLive(id: bigint, keys: boolean): LeaseTimeToLiveResponse {
+    const life = this.lessor.timeToLive(id);
+    return {
+      header: headerAt(this.store.revision),
+      ID: id,
+      TTL: life?.remainingSeconds ?? -1,
+      grantedTTL: life?.ttlSeconds ?? 0,
+      keys: life !== undefined && keys ? life.keys() : [],
+    };
+  }
+
   work(): boolean {
-    // By turns, so that neither a long compaction nor a long catch-up holds up the other.
-    this.#compactionTurn = !this.#compactionTurn;
-    if (this.#compacting && (this.#compactionTurn || !this.hub.waiting)) this.#compactSlice();
-    else this.hub.work();
-    return this.#compacting || this.hub.waiting;
+    const kinds = this.#background;
+    for (let tried = 0; tried < kinds.length; tried++) {
+      this.#workTurn = (this.#workTurn + 1) % kinds.length;
+      const kind = kinds[this.#workTurn]!;
+      if (!kind.waiting()) continue;
+      kind.work();
+      break;
+    }
+    return kinds.some((kind) => kind.waiting());
+  }
+
+  read(): StateReader {
+    return this.#snapshots.read();
+  }
+
+  receive(): StateWriter {
+    return this.#snapshots.receive();
+  }
+
+  install(writer: StateWriter, point: StatePoint, done: (error?: Error) => void): void {
+    this.#snapshots.install(writer, point, done);
+  }
+
+  installed(): void {
+    assert(this.#snapshotMark !== undefined, 'a snapshot has been installed');
+    this.#snapshotMark = undefined;
+    clearSnapshotMark(this.backend);
   }
 
   // ---- reads, for the RPCs
@@ -154,7 +281,52 @@ export class StateMachine implements Machine {
     else this.commit(done);
   }
 
+  /** See KvHash; `revision` 0 is the current one. Compacted, FutureRev, RequestTooManyRequests. */
+  hashKeys(revision: number, done: (result: KvHashResult | RosterError) => void): void {
+    if (this.#hashes.isFull) done(rosterError('RequestTooManyRequests'));
+    else this.#addHash(() => this.#hashes.add({ kind: 'keys', revision, done }));
+  }
+
+  /** See BackendHash: of all that has been applied by now. RequestTooManyRequests. */
+  hashBackend(done: (result: number | RosterError) => void): void {
+    this.commit((error) => {
+      if (error !== undefined) done(rosterError('Stopped'));
+      else if (this.#hashes.isFull) done(rosterError('RequestTooManyRequests'));
+      else this.#addHash(() => this.#hashes.add({ kind: 'backend', done }));
+    });
+  }
+
   // ---- inner
+
+  #addHash(add: () => void): void {
+    add();
+    this.onWork?.();
+  }
+
+  #assertNext(index: number, term: number): void {
+    assert(index === this.#applied.index + 1, 'entries are applied once each, in order');
+    assert(term >= this.#applied.term, 'terms never go back');
+  }
+
+  /** The state in force is now at the place that its backend told. */
+  #take({ applied, pending }: RestoredState): void {
+    this.#applied = applied;
+    this.#recordedIndex = applied.index;
+    this.#snapshotMark = pending;
+    this.membership.restore(this.backend);
+    // An interrupted compaction goes on; a finished one costs one look.
+    this.#compacting = true;
+  }
+
+  #replaceState(state: State, restored: RestoredState): void {
+    assert(restored.applied.index > this.#applied.index, 'a snapshot leads forward');
+    assert(!this.lessor.primary, 'a leader installs no snapshot');
+    this.#state = state;
+    this.#take(restored);
+    this.hub.replaceStore(state.store);
+    this.#hashes.restart();
+    this.onWork?.();
+  }
 
   #dispatch(request: InternalRequest): ApplyResult {
     if (request.put !== undefined) return this.#put(request.put);
@@ -162,8 +334,13 @@ export class StateMachine implements Machine {
     if (request.delete_range !== undefined) return this.#deleteRange(request.delete_range);
     if (request.lease_grant !== undefined) return this.#leaseGrant(request.lease_grant);
     if (request.lease_revoke !== undefined) return this.#leaseRevoke(request.lease_revoke);
-    assert(request.compaction !== undefined, 'an entry holds a request this version knows');
-    return this.#compact(request.compaction);
+    if (request.compaction !== undefined) return this.#compact(request.compaction);
+    if (request.lease_checkpoint !== undefined) return this.#leaseCheckpoint(request.lease_checkpoint);
+    if (request.member_update !== undefined) return applyMemberUpdate(this.membership, request.member_update);
+    if (request.member_attributes !== undefined)
+      return applyMemberAttributes(this.membership, request.member_attributes);
+    assert(request.cluster_version !== undefined, 'an entry holds a request this version knows');
+    return applyClusterVersion(this.membership, request.cluster_version);
   }
 
   #put(request: PutRequest): PutResponse | RosterError {
@@ -195,6 +372,11 @@ export class StateMachine implements Machine {
     const granted = this.lessor.grant(request.ID, request.TTL);
     if (granted instanceof RosterError) return granted;
     return { header: headerAt(this.store.revision), ID: granted.id, TTL: granted.ttlSeconds, error: '' };
+  }
+
+  #leaseCheckpoint({ checkpoints }: LeaseCheckpointRequest): Done {
+    for (const checkpoint of checkpoints) this.lessor.checkpoint(checkpoint);
+    return { header: headerAt(this.store.revision) };
   }
 
   /** The keys go in byte order and in one revision; a lease without keys makes none. */

@@ -3,12 +3,14 @@
  * renewals and expiry are the leader's alone and live in memory. Never deletes a key (core/apply does) and never lets
  * a lease run out early: every doubt is decided for the holder.
  */
-import { type RosterError, rosterError } from '../errors.ts';
+import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors.ts';
 import type { Backend } from '../mvcc/backend.ts';
 import type { KeyLeases } from '../mvcc/kv-store.ts';
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { Heap, NOT_IN_HEAP } from '../util/heap.ts';
+import type { LeaseCheckpoint } from '../wire/messages.ts';
+import { CHECKPOINT_INTERVAL_MS, Checkpoints } from './checkpoints.ts';
 import { leaseKey, leaseValue, readLease } from './lease-record.ts';
 import { spreadExpiries } from './spread.ts';
 
@@ -29,6 +31,8 @@ export interface LessorOptions {
   minTtlSeconds: number;
   /** {@link EXPIRED_RETRY_INTERVAL_MS} unless given. */
   expiredRetryIntervalMs?: number;
+  /** {@link CHECKPOINT_INTERVAL_MS} unless given. */
+  checkpointIntervalMs?: number;
 }
 
 export interface GrantedLease {
@@ -49,8 +53,8 @@ export interface LeaseLife {
 class Lease {
   readonly id: bigint;
   readonly ttlSeconds: number;
-  /** Seconds left at the last checkpoint; 0: none was made since the last renewal. */
-  readonly checkpointSeconds: number;
+  /** Seconds left at the last checkpoint applied; 0: all of them, by what the log says. */
+  checkpointSeconds: number;
   readonly keys = new Set<ByteString>();
   /** Time on the leader's clock; Infinity on followers. */
   expiresAtMs = Number.POSITIVE_INFINITY;
@@ -78,6 +82,7 @@ export class Lessor implements KeyLeases {
   readonly #leases = new Map<bigint, Lease>();
   readonly #leaseOf = new Map<ByteString, Lease>();
   readonly #due = new Heap<Lease>((a, b) => a.dueMs < b.dueMs);
+  readonly #checkpoints: Checkpoints<Lease>;
   #primary = false;
 
   constructor(options: LessorOptions) {
@@ -86,6 +91,7 @@ export class Lessor implements KeyLeases {
     this.#minTtlSeconds = options.minTtlSeconds;
     this.#retryIntervalMs = options.expiredRetryIntervalMs ?? EXPIRED_RETRY_INTERVAL_MS;
     assert(this.#retryIntervalMs > 0, 'the retry interval must be above 0');
+    this.#checkpoints = new Checkpoints(options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS);
   }
 
   /** Leases there are. */
@@ -114,8 +120,7 @@ export class Lessor implements KeyLeases {
     const lease = new Lease(id, Math.max(Number(ttlSeconds), this.#minTtlSeconds), 0);
     this.#leases.set(id, lease);
     if (this.#primary) this.#startCounting(lease, this.#clock.nowMs());
-    const stored = { ID: id, TTL: lease.ttlSeconds, remaining_TTL: 0 };
-    this.#backend.put('lease', leaseKey(id), leaseValue(stored));
+    this.#store(lease);
     return { id, ttlSeconds: lease.ttlSeconds };
   }
 
@@ -125,6 +130,7 @@ export class Lessor implements KeyLeases {
     if (lease === undefined) return rosterError('LeaseNotFound');
     this.#leases.delete(id);
     if (this.#due.has(lease)) this.#due.remove(lease);
+    this.#checkpoints.end(lease);
     this.#backend.delete('lease', leaseKey(id));
     const keys = [...lease.keys].sort();
     for (const key of keys) this.#leaseOf.delete(key);
@@ -132,8 +138,9 @@ export class Lessor implements KeyLeases {
   }
 
   /**
-   * Leader only (see {@link primary}): gives a lease its full TTL again and returns it in seconds. `undefined` when there is no such lease,
-   * or its time is up: it is then being revoked and cannot be saved.
+   * Leader only (see {@link primary}): gives a lease its full TTL again. Returns how much of it, in seconds, is certain: all,
+   * unless a checkpoint says less and its withdrawal is not in the log yet (see {@link checkpoints}). `undefined` when
+   * there is no such lease, or its time is up: it is then being revoked and cannot be saved.
    */
   renew(id: bigint): number | undefined {
     assert(this.#primary, 'only the leader renews leases');
@@ -148,15 +155,42 @@ export class Lessor implements KeyLeases {
       lease.dueMs = lease.expiresAtMs;
       this.#due.update(lease);
     }
-    return lease.ttlSeconds;
+    return this.#checkpoints.renewed(lease, now);
+  }
+
+  /**
+   * Leader only: what the log should say of the time that long leases have left, at most `limit` of them, each once per
+   * interval; none on a follower. Renewed leases of which it says less than all come first, with 0.
+   */
+  checkpoints(limit: number): LeaseCheckpoint[] {
+    return this.#primary ? this.#checkpoints.take(limit, this.#clock.nowMs()) : [];
+  }
+
+  /** A checkpoint from the log: what a next leader gives the lease. Of no effect on how its present leader counts. */
+  checkpoint({ ID, remaining_TTL: seconds }: LeaseCheckpoint): void {
+    const lease = this.#leases.get(ID);
+    if (lease === undefined) return;
+    lease.checkpointSeconds = Math.min(Math.max(0, seconds), lease.ttlSeconds);
+    this.#store(lease);
+    if (this.#primary) this.#checkpoints.applied(lease, seconds);
   }
 
   /** `undefined` when there is no such lease. */
   timeToLive(id: bigint): LeaseLife | undefined {
     const lease = this.#leases.get(id);
     if (lease === undefined) return undefined;
-    const remainingSeconds = this.#primary ? wholeSeconds(lease.expiresAtMs - this.#clock.nowMs()) : lease.startSeconds;
-    return { remainingSeconds, ttlSeconds: lease.ttlSeconds, keys: () => [...lease.keys] };
+    return {
+      remainingSeconds: this.#remainingSeconds(lease),
+      ttlSeconds: lease.ttlSeconds,
+      keys: () => [...lease.keys],
+    };
+  }
+
+  #remainingSeconds(lease: Lease): number {
+    if (!this.#primary) return lease.startSeconds;
+    const seconds = wholeSeconds(lease.expiresAtMs - this.#clock.nowMs());
+    const guaranteed = this.#checkpoints.guaranteedSeconds(lease);
+    return guaranteed < lease.ttlSeconds ? Math.min(seconds, guaranteed) : seconds;
   }
 
   /** All ids, those with the least time left first. */
@@ -191,8 +225,8 @@ export class Lessor implements KeyLeases {
   // ---- expiry
 
   /**
-   * This node began to lead: every lease gets the full time it may claim, plus `extraMs`, because renewals under the
-   * last leader are unknown here. Or it ceased to lead (`extraMs` is of no account): nothing expires any more.
+   * This node began to lead: every lease gets the full time it may claim by what the log says (its TTL, or what was left
+   * at its last checkpoint), plus `extraMs`, because renewals under the last leader are unknown here. Or it ceased to lead (`extraMs` is of no account): nothing expires any more.
    */
   setPrimary(primary: boolean, extraMs = 0): void {
     if (!primary && !this.#primary) return;
@@ -202,10 +236,13 @@ export class Lessor implements KeyLeases {
       lease.expiresAtMs = primary ? now + lease.startSeconds * 1000 + extraMs : Number.POSITIVE_INFINITY;
     }
     if (primary) spreadExpiries([...this.#leases.values()].sort(byExpiry));
+    this.#checkpoints.clear();
     for (const lease of this.#leases.values()) {
       if (this.#due.has(lease)) this.#due.remove(lease);
       lease.dueMs = lease.expiresAtMs;
-      if (primary) this.#due.push(lease);
+      if (!primary) continue;
+      this.#due.push(lease);
+      this.#checkpoints.begin(lease, now);
     }
   }
 
@@ -248,7 +285,7 @@ export class Lessor implements KeyLeases {
           return false;
         }
         const { ID, TTL, remaining_TTL } = readLease(value);
-        assert(leaseKey(ID) === key, 'a lease lies under its id');
+        if (leaseKey(ID) !== key) throw otherError(GrpcStatus.DATA_LOSS, 'the store is damaged: a lease is not one');
         this.#leases.set(ID, new Lease(ID, TTL, remaining_TTL));
         return true;
       });
@@ -261,6 +298,12 @@ export class Lessor implements KeyLeases {
     lease.expiresAtMs = now + lease.startSeconds * 1000;
     lease.dueMs = lease.expiresAtMs;
     this.#due.push(lease);
+    this.#checkpoints.begin(lease, now);
+  }
+
+  #store({ id, ttlSeconds, checkpointSeconds }: Lease): void {
+    const stored = { ID: id, TTL: ttlSeconds, remaining_TTL: checkpointSeconds };
+    this.#backend.put('lease', leaseKey(id), leaseValue(stored));
   }
 }
 

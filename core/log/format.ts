@@ -15,6 +15,8 @@ export const FRAME_HEADER_BYTES = 32;
 /** Header and state: a frame without entries. */
 export const FRAME_BYTES_MIN = 72;
 export const ENTRY_HEADER_BYTES = 24;
+/** What every segment keeps free behind its frames: for a seal and for its copy at the very end, see witnessOffset. */
+export const SEALS_BYTES = 2 * FRAME_BYTES_MIN;
 export const FRAME_ALIGNMENT_BYTES = 8;
 /** The previous-frame checksum that frame 1 of a log carries. */
 export const FIRST_CHAIN = 0x726f7374;
@@ -27,6 +29,12 @@ const TWO_32 = 0x1_0000_0000;
 /** What a frame does to the log. A seal changes nothing; it says that everything before it is durable. */
 export const FrameKind = { APPEND: 1, RESET: 2, SEAL: 3 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/**
+ * Beside the kind of a frame whose hard state says `refilling` (the number is the log's nonce, so one bit will do). A
+ * Roster that does not know it takes the frame for no frame, and the log for damaged: it must not vote by this log.
+ */
+const REFILLING_BIT = 0x80;
 
 /** Whose log it is. `nonce` is random: without it nobody can make bytes that pass for a frame of this log. */
 export interface WalIdentity {
@@ -45,6 +53,8 @@ export interface SegmentHeader {
 
 export interface FrameHeader {
   readonly kind: FrameKind;
+  /** The hard state of this frame is one of a log that is being refilled. */
+  readonly refilling: boolean;
   readonly segment: number;
   readonly payloadBytes: number;
   /** Position of the frame in the log, from 1. A seal takes none: what comes next has the number of the seal. */
@@ -74,6 +84,15 @@ export function segmentName(number: number): string {
 export function segmentNumber(name: string): number | undefined {
   const digits = NUMBERED.exec(name)?.[1];
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+/**
+ * Where a copy of the seal goes in a segment of `sizeBytes`: as far away as possible. A page that is lost may hold the
+ * last record and the seal behind it, and without the copy nothing would tell that they were there.
+ */
+export function witnessOffset(sizeBytes: number): number {
+  const last = sizeBytes - FRAME_BYTES_MIN;
+  return last - (last % FRAME_ALIGNMENT_BYTES);
 }
 
 export function alignFrame(bytes: number): number {
@@ -145,15 +164,17 @@ export function sealFrame(
   bytes: Uint8Array,
   view: DataView,
   kind: FrameKind,
+  refilling: boolean,
   place: FramePlace,
   seed: number,
   crc32: Crc32,
 ): number {
+  const mark = refilling ? kind | REFILLING_BIT : kind;
   view.setUint32(0, FRAME_MAGIC, true);
   view.setUint32(8, place.segment, true);
   view.setUint32(12, bytes.length - FRAME_HEADER_BYTES, true);
   view.setUint32(16, place.sequence % TWO_32, true);
-  view.setUint32(20, (kind << 24) | (place.sequence / TWO_32), true);
+  view.setUint32(20, (mark << 24) | (place.sequence / TWO_32), true);
   view.setUint32(24, crc32(bytes.subarray(FRAME_HEADER_BYTES)), true);
   view.setUint32(28, place.chain, true);
   const crc = crc32(bytes.subarray(8, FRAME_HEADER_BYTES), seed);
@@ -173,10 +194,11 @@ export function decodeFrameHeader(
   const crc = view.getUint32(at + 4, true);
   if (crc !== crc32(bytes.subarray(at + 8, at + FRAME_HEADER_BYTES), seed)) return undefined;
   const high = view.getUint32(at + 20, true);
-  const kind = high >>> 24;
+  const kind = (high >>> 24) & ~REFILLING_BIT;
   if (kind !== FrameKind.APPEND && kind !== FrameKind.RESET && kind !== FrameKind.SEAL) return undefined;
   return {
     kind,
+    refilling: (high >>> 24) >= REFILLING_BIT,
     segment: view.getUint32(at + 8, true),
     payloadBytes: view.getUint32(at + 12, true),
     sequence: view.getUint32(at + 16, true) + (high & 0xff_ffff) * TWO_32,

@@ -119,7 +119,9 @@ export class Frame {
       prevIndex: this.#prevIndex,
       prevTerm: this.#prevTerm,
     });
-    const crc = sealFrame(this.#bytes.subarray(0, this.#length), this.#view, this.kind, place, seed, crc32);
+    const bytes = this.#bytes.subarray(0, this.#length);
+    const refilling = this.hardState.refilling !== undefined;
+    const crc = sealFrame(bytes, this.#view, this.kind, refilling, place, seed, crc32);
     return { bytes: this.#bytes.subarray(0, padded), crc };
   }
 }

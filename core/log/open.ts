@@ -15,6 +15,7 @@ import {
   SEGMENT_HEADER_BYTES,
   segmentName,
   type WalIdentity,
+  witnessOffset,
 } from './format.ts';
 import { Frame } from './frame.ts';
 import type { EmptyLog, Recovered } from './recover.ts';
@@ -25,6 +26,9 @@ import { SEGMENT_BYTES, Wal, type WalOptions, type WalStart } from './wal.ts';
 
 /** Smallest segment that makes sense: a header, a little, a seal. */
 export const SEGMENT_BYTES_MIN = 1024;
+
+/** The largest piece of a medium that fails as a whole. */
+const PAGE_BYTES = 4096;
 
 export type Opened = (error: Error | undefined, wal: Wal | undefined) => void;
 
@@ -87,7 +91,8 @@ export function openWal(disk: LogDisk, recovered: Recovered, options: WalOptions
   });
 }
 
-function sizeOf(options: WalOptions): number {
+/** Size of new segments. */
+export function sizeOf(options: WalOptions): number {
   const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
   assert(segmentBytes >= SEGMENT_BYTES_MIN && segmentBytes % 8 === 0, `log: segments of ${segmentBytes} bytes`);
   return segmentBytes;
@@ -101,7 +106,8 @@ function startOf(recovered: Recovered, segmentBytes: number): WalStart {
   return { identity, segmentBytes, segments, offset, spare, sequence, chain, hardState, terms };
 }
 
-function inOrder(steps: readonly ((next: Done) => void)[], done: Done): void {
+/** Takes the steps one after the other, up to the first error. */
+export function inOrder(steps: readonly ((next: Done) => void)[], done: Done): void {
   const [step, ...rest] = steps;
   if (step === undefined) done();
   else step((error) => (error === undefined ? inOrder(rest, done) : done(error)));
@@ -116,9 +122,13 @@ function rewriteSpareHeader(disk: LogDisk, { spare, identity }: Recovered, next:
   disk.write(segmentName(spare.number), 0, header, { alone: false }, next);
 }
 
+function nextPage(offset: number): number {
+  return Math.ceil(offset / PAGE_BYTES) * PAGE_BYTES;
+}
+
 /**
- * Writes the last segment anew, cut to its verified length and with a seal: the next append goes to a new file, which is
- * usually ready, so a start copies what is there and no zeros. `done` gets the segments as they are then. On a full disk,
+ * Writes the last segment anew, cut to its verified length and with its seals: the next large append goes to a new file,
+ * which is usually ready, so a start copies what is there and hardly a zero. `done` gets the segments as they are then. On a full disk,
  * which must not prevent a start, the verified bytes are written over themselves instead.
  */
 function copyTail(
@@ -128,7 +138,7 @@ function copyTail(
 ): void {
   const { segments, tail } = recovered;
   const last = segments.at(-1)!;
-  const sizeBytes = tail.offset + FRAME_BYTES_MIN;
+  const sizeBytes = nextPage(tail.offset + FRAME_BYTES_MIN) + FRAME_BYTES_MIN;
   disk.create(segmentName(last.number), sizeBytes, sealedTail(disk, recovered, sizeBytes), (error) => {
     if (error === undefined) done(undefined, [...segments.slice(0, -1), { ...last, sizeBytes }]);
     else if (error instanceof RosterError && error.code === 'NoSpace') {
@@ -146,7 +156,10 @@ function* sealedTail(disk: LogDisk, recovered: Recovered, sizeBytes: number): Ge
   seal.begin(hardState, lastIndex, recovered.entries.at(-1)?.term ?? recovered.prevTerm);
   seal.kind = FrameKind.SEAL;
   const place = { segment: number, sequence: tail.sequence, chain: tail.chain };
-  yield seal.finish(place, frameSeed(identity, disk.crc32), disk.crc32).bytes;
+  const { bytes } = seal.finish(place, frameSeed(identity, disk.crc32), disk.crc32);
+  yield bytes;
+  yield new Uint8Array(witnessOffset(sizeBytes) - tail.offset - bytes.length);
+  yield bytes;
 }
 
 /** The frames of the last segment in slices, checked once more: the cache may have lost them since they were read. */

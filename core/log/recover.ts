@@ -7,6 +7,7 @@ import { AssertionError } from '../util/assert.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import type { LogDisk } from './disk.ts';
 import {
+  decodeFrameHeader,
   FIRST_CHAIN,
   FORMAT_VERSION,
   FRAME_BYTES_MIN,
@@ -74,7 +75,7 @@ export interface Recovered {
   readonly prevIndex: number;
   readonly prevTerm: number;
   readonly lastIndex: number;
-  /** `commit` may lag behind what the database has applied. */
+  /** `commit` may lag behind what the database has applied. `refilling`: see set-aside.ts. */
   readonly hardState: HardState;
   /** An unfinished write was found at the end, as a crash leaves it. It had not been acknowledged, and is ignored. */
   readonly torn: boolean;
@@ -115,6 +116,12 @@ interface Run {
   sealed: boolean;
   /** Highest index in them. */
   indexMax: number;
+}
+
+/** Nothing was ever written behind the header, and of that something is left: a blank file, and no page of it is lost. */
+function hasOnlyABadHeader({ bytes }: LoadedSegment): boolean {
+  const isZero = (byte: number) => byte === 0;
+  return bytes.subarray(SEGMENT_HEADER_BYTES).every(isZero) && !bytes.subarray(0, SEGMENT_HEADER_BYTES).every(isZero);
 }
 
 /** No place in a segment whose header is not its own can hold an unfinished frame. */
@@ -182,7 +189,9 @@ class Recovery {
     const { header, name, bytes } = segment;
     const oldest = this.#identity === undefined;
     if (header === undefined || header.number !== segment.number) {
-      return oldest ? logDamage('damaged-header', name, 0, `the header of ${name} is damaged`) : undefined;
+      if (oldest) return logDamage('damaged-header', name, 0, `the header of ${name} is damaged`);
+      if (bytes.length >= SEGMENT_HEADER_BYTES) return undefined;
+      return logDamage('wrong-size', name, bytes.length, `${name} is only ${bytes.length} bytes long`);
     }
     if (header.version > FORMAT_VERSION) {
       const text = `${name} has format version ${header.version}; this Roster knows ${FORMAT_VERSION} and older`;
@@ -227,8 +236,23 @@ class Recovery {
     const inUse = oldest || run.frames > 0;
     if (inUse) this.#use(segment, run, rest);
     if (rest.contradiction !== undefined) return this.#contradiction(segment, named, rest.contradiction);
-    if (!inUse) this.#setAside(segment, named, rest);
+    if (inUse) return undefined;
+    if (!named && !this.#isRecycled(segment) && !hasOnlyABadHeader(segment)) {
+      const text = `the header of ${segment.name} is damaged, and with it whatever the file held`;
+      return logDamage('damaged-header', segment.name, 0, text);
+    }
+    this.#dropUnused(segment, named, rest);
     return undefined;
+  }
+
+  /**
+   * An older file under a new name, to which nothing was written yet but perhaps a part of its header: the old header is
+   * there, or the record behind it. The older file is gone: otherwise this one is no longer what it was.
+   */
+  #isRecycled({ header, bytes, view }: LoadedSegment): boolean {
+    const first = decodeFrameHeader(bytes, view, SEGMENT_HEADER_BYTES, this.#seed, this.#disk.crc32);
+    const was = header?.number ?? first?.segment;
+    return was !== undefined && was < this.#numbers[0]!;
   }
 
   *#replayRun(segment: LoadedSegment, run: Run): Generator<RecoverProgress, LogDamage | undefined> {
@@ -262,7 +286,7 @@ class Recovery {
     if (this.#expected !== undefined && header.chain !== this.#expected.chain)
       return 'does not continue the one before';
     this.#expected = expectedAfter(header);
-    return this.#replay.apply(header.kind, payload);
+    return this.#replay.apply(header, payload);
   }
 
   #use(segment: LoadedSegment, run: Run, rest: Remainder): void {
@@ -274,7 +298,7 @@ class Recovery {
   }
 
   /** A segment without frames: the next one if it was made ready, else of no use. */
-  #setAside(segment: LoadedSegment, named: boolean, rest: Remainder): void {
+  #dropUnused(segment: LoadedSegment, named: boolean, rest: Remainder): void {
     this.#torn ||= rest.used;
     if (named && !rest.used && this.#last!.number + 1 === segment.number) {
       this.#spare = { number: segment.number, sizeBytes: segment.bytes.length };
@@ -326,15 +350,16 @@ class Recovery {
       crc = this.#disk.crc32(this.#last!.bytes.subarray(at, Math.min(end, at + SCAN_SLICE_BYTES)), crc);
       yield { bytesRead: this.#bytesRead, bytesTotal: this.#bytesTotal };
     }
+    const identity = this.#identity!;
     return {
       kind: 'recovered',
-      identity: this.#identity!,
+      identity,
       entries: replay.entries,
       firstIndex: replay.prevIndex + 1,
       prevIndex: replay.prevIndex,
       prevTerm: replay.prevTerm,
       lastIndex: replay.lastIndex,
-      hardState: replay.hardState,
+      hardState: replay.refilling ? { ...replay.hardState, refilling: identity.nonce } : replay.hardState,
       torn: this.#torn,
       tail: { offset: end, ...this.#expected!, trusted, crc },
       segments: this.#segments,

@@ -1,9 +1,11 @@
 /** The raft log as the frames make it, one after the other: later entries replace earlier ones of the same index. */
 import type { Entry, HardState } from '../wire/messages.ts';
-import { decodePayload, FrameKind } from './format.ts';
+import { decodePayload, type FrameHeader, FrameKind } from './format.ts';
 
 export class Replay {
   hardState: HardState = { term: 0, vote: 0n, commit: 0 };
+  /** That hard state is one of a log that is being refilled. */
+  refilling = false;
   /** The log begins after this entry, which itself is gone. */
   prevIndex = 0;
   prevTerm = 0;
@@ -18,7 +20,7 @@ export class Replay {
   }
 
   /** Applies a frame. Returns what is wrong with it, as the end of a sentence; undefined normally. */
-  apply(kind: FrameKind, payload: Uint8Array): string | undefined {
+  apply({ kind, refilling }: FrameHeader, payload: Uint8Array): string | undefined {
     const decoded = decodePayload(payload);
     if (decoded === undefined) return 'does not parse although its checksum holds';
     const { state, entries } = decoded;
@@ -45,6 +47,7 @@ export class Replay {
       this.frameIndexMax = Math.max(this.frameIndexMax, entry.index);
     }
     this.hardState = state.hardState;
+    this.refilling = refilling;
     return undefined;
   }
 

@@ -101,7 +101,8 @@ export interface Remainder {
 /**
  * Looks through `segment` from `from`, where the run ended, for frames of its own number. Only the header counts: it has
  * its own checksum, and that it exists proves that the write was begun, hence that all writes before it were durable.
- * `torn`: the offset at which the frame `sequence`, the next one, may stand unfinished.
+ * `torn`: the offset at which the frame `sequence`, the next one, may stand unfinished. A seal
+ * that says the run is the whole log is no contradiction, wherever it is.
  */
 export function* scanRemainder(
   disk: LogDisk,
@@ -112,30 +113,45 @@ export function* scanRemainder(
   torn: number,
 ): Generator<number, Remainder> {
   const { bytes, view } = segment;
-  let zero = true;
+  const wordsEnd = bytes.length - (bytes.length % FRAME_ALIGNMENT_BYTES);
+  let zero = bytes.subarray(Math.max(from, wordsEnd)).every((byte) => byte === 0);
   let used = false;
-  let sliceEnd = from + SCAN_SLICE_BYTES;
-  for (let at = from; at < bytes.length; at += FRAME_ALIGNMENT_BYTES) {
+  for (let at = from, sliceEnd = at; at < wordsEnd; ) {
     if (at >= sliceEnd) {
-      sliceEnd += SCAN_SLICE_BYTES;
-      yield 0;
+      if (at > from) yield 0;
+      sliceEnd = Math.min(wordsEnd, at + SCAN_SLICE_BYTES);
     }
-    if (at + FRAME_ALIGNMENT_BYTES > bytes.length) {
-      zero &&= bytes.subarray(at).every((byte) => byte === 0);
-      break;
+    if (zero) {
+      at = skipZeros(view, at, sliceEnd);
+      zero = at === sliceEnd;
+      if (zero) continue;
     }
-    const word = view.getUint32(at, true);
-    if (word === 0 && view.getUint32(at + 4, true) === 0) continue;
-    zero = false;
-    if (word !== FRAME_MAGIC) continue;
+    at = skipToMagic(view, at, sliceEnd);
+    if (at === sliceEnd) continue;
     const header = decodeFrameHeader(bytes, view, at, seed, disk.crc32);
-    if (header === undefined || header.segment !== segment.number) continue;
     // An earlier frame in this place is data: somebody has stored a copy of this very log.
-    if (header.sequence < sequence) continue;
-    used = true;
-    if (header.sequence !== sequence || at !== torn) {
-      return { contradiction: { offset: at, sequence: header.sequence }, zero, used };
+    const isOfRun = header?.kind === FrameKind.SEAL && header.sequence === sequence;
+    if (header !== undefined && header.segment === segment.number && header.sequence >= sequence && !isOfRun) {
+      used = true;
+      if (header.sequence !== sequence || at !== torn) {
+        return { contradiction: { offset: at, sequence: header.sequence }, zero, used };
+      }
     }
+    at += FRAME_ALIGNMENT_BYTES;
   }
   return { contradiction: undefined, zero, used };
+}
+
+/** The first place from `from` on that is not zero, or `to`. (A function of its own: generators run many times slower.) */
+function skipZeros(view: DataView, from: number, to: number): number {
+  let at = from;
+  while (at < to && view.getUint32(at, true) === 0 && view.getUint32(at + 4, true) === 0) at += FRAME_ALIGNMENT_BYTES;
+  return at;
+}
+
+/** The first place from `from` on that begins as a frame does, or `to`. */
+function skipToMagic(view: DataView, from: number, to: number): number {
+  let at = from;
+  while (at < to && view.getUint32(at, true) !== FRAME_MAGIC) at += FRAME_ALIGNMENT_BYTES;
+  return at;
 }

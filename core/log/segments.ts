@@ -8,7 +8,7 @@ import type { Done, LogDisk } from './disk.ts';
 import {
   encodeSegmentHeader,
   FORMAT_VERSION,
-  FRAME_BYTES_MIN,
+  SEALS_BYTES,
   SEGMENT_HEADER_BYTES,
   segmentName,
   type WalIdentity,
@@ -94,6 +94,11 @@ export class Segments {
     return this.#offset;
   }
 
+  /** Bytes in the segment being written. */
+  get activeBytes(): number {
+    return this.#active.sizeBytes;
+  }
+
   /** Segments with durable frames. */
   get count(): number {
     return this.#held.length;
@@ -106,11 +111,11 @@ export class Segments {
 
   /**
    * Whether a frame of `bytes` (padded) has a place: in the active segment, or else in the spare, which then becomes
-   * the active one. If not, `onRoom` follows when it may. Every segment keeps room for a seal.
+   * the active one. If not, `onRoom` follows when it may. Every segment keeps room for its seals.
    */
   fits(bytes: number): boolean {
-    if (this.#offset + bytes + FRAME_BYTES_MIN <= this.#active.sizeBytes) return true;
-    const needed = SEGMENT_HEADER_BYTES + bytes + FRAME_BYTES_MIN;
+    if (this.#offset + bytes + SEALS_BYTES <= this.#active.sizeBytes) return true;
+    const needed = SEGMENT_HEADER_BYTES + bytes + SEALS_BYTES;
     const spare = this.#spare;
     if (spare !== undefined && needed <= spare.sizeBytes) {
       this.#active = { number: spare.number, sizeBytes: spare.sizeBytes, indexMax: 0 };

@@ -39,6 +39,15 @@ export interface LogDamage {
   readonly message: string;
 }
 
+/**
+ * Whether the member may go on with a new log and fetch what was in this one from the others: the content is lost, not
+ * merely out of reach (another version, another directory, a disk that may answer tomorrow). Whether there are others is
+ * Raft's canRefill.
+ */
+export function isRefillable({ reason }: LogDamage): boolean {
+  return reason !== 'foreign' && reason !== 'newer-version' && reason !== 'unreadable';
+}
+
 export function logDamage(reason: DamageReason, file: string, offset: number, message: string): LogDamage {
   return { kind: 'damaged', reason, file, offset, message };
 }

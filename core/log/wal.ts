@@ -7,7 +7,15 @@ import type { RosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import type { Done, LogDisk } from './disk.ts';
-import { FRAME_BYTES_MIN, FrameKind, frameSeed, SEGMENT_HEADER_BYTES, segmentName } from './format.ts';
+import {
+  FRAME_BYTES_MIN,
+  FrameKind,
+  frameSeed,
+  SEALS_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+  witnessOffset,
+} from './format.ts';
 import { entriesBytes, Frame } from './frame.ts';
 import { Segments, type SegmentsStart } from './segments.ts';
 import type { TermRuns } from './term-runs.ts';
@@ -80,7 +88,7 @@ export class Wal {
     this.#hardState = start.hardState;
     this.#terms = start.terms;
     // A merged frame fits any segment; only a single large append needs one of its own.
-    const room = start.segmentBytes - SEGMENT_HEADER_BYTES - FRAME_BYTES_MIN;
+    const room = start.segmentBytes - SEGMENT_HEADER_BYTES - SEALS_BYTES;
     this.#frameBytesMax = Math.min(options.frameBytesMax ?? FRAME_BYTES_MAX, room);
     this.#appendBytesMax = options.appendBytesMax ?? APPEND_BYTES_MAX;
     this.#queuedBytesMax = options.queuedBytesMax ?? QUEUED_BYTES_MAX;
@@ -233,8 +241,17 @@ export class Wal {
     const before = this.#hardState;
     assert(hardState.term >= before.term, `log: term ${hardState.term} after ${before.term}`);
     assert(hardState.commit <= this.lastIndex, `log: commit ${hardState.commit} is beyond ${this.lastIndex}`);
-    this.#hardState = hardState.commit >= before.commit ? hardState : { ...hardState, commit: before.commit };
+    this.#hardState = this.#merged(hardState);
     frame.hardState = this.#hardState;
+  }
+
+  /** A commit index never goes back, and only who says so ends a refill (see HardState). */
+  #merged({ term, vote, commit, refilling }: HardState): HardState {
+    const before = this.#hardState;
+    const life = refilling ?? before.refilling ?? 0n;
+    assert(life === 0n || life === before.refilling, 'log: a refill begins with a new log (set-aside.ts)');
+    const merged = { term, vote, commit: Math.max(commit, before.commit) };
+    return life === 0n ? merged : { ...merged, refilling: life };
   }
 
   /** Starts the next write if there is one and none is in flight. */
@@ -257,13 +274,17 @@ export class Wal {
 
   #write(frame: Frame, alone: boolean, done: Done): void {
     const { activeNumber, offset } = this.#segments;
-    const place = { segment: activeNumber, sequence: this.#sequence, chain: this.#chain };
-    const { bytes, crc } = frame.finish(place, this.#seed, this.#disk.crc32);
+    const { bytes, crc } = this.#finished(frame);
     if (frame.kind !== FrameKind.SEAL) {
       this.#sequence++;
       this.#chain = crc;
     }
     this.#disk.write(segmentName(activeNumber), offset, bytes, { alone }, done);
+  }
+
+  #finished(frame: Frame): { bytes: Uint8Array; crc: number } {
+    const place = { segment: this.#segments.activeNumber, sequence: this.#sequence, chain: this.#chain };
+    return frame.finish(place, this.#seed, this.#disk.crc32);
   }
 
   #written(frame: Frame): void {
@@ -311,6 +332,14 @@ export class Wal {
     const seal = this.#newFrame();
     seal.kind = FrameKind.SEAL;
     this.#queue.length = 0;
-    this.#write(seal, false, finish);
+    this.#write(seal, false, (error) => (error === undefined ? this.#writeWitness(seal, finish) : finish(error)));
+  }
+
+  /** The seal again, in another place, if there is one. */
+  #writeWitness(seal: Frame, done: Done): void {
+    const { activeNumber, activeBytes, offset } = this.#segments;
+    const at = witnessOffset(activeBytes);
+    if (at < offset + FRAME_BYTES_MIN) done();
+    else this.#disk.write(segmentName(activeNumber), at, this.#finished(seal).bytes, { alone: false }, done);
   }
 }

@@ -30,6 +30,22 @@ export interface BackendSize {
 /** Longest key a backend takes; what users name (users, roles) is limited by whoever stores it. The empty key is none. */
 export const BACKEND_KEY_BYTES_MAX = 1024;
 
+/**
+ * A backend as it was at one moment, whatever is written since. To be closed, at the latest by the backend's own end: an
+ * open view keeps old pages alive.
+ */
+export interface BackendView {
+  /** See {@link Backend.scan}. */
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void;
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined;
+  close(): void;
+}
+
 /** Reads always see every earlier write of this process, committed or not. All calls are synchronous but `commit` and `close`. */
 export interface Backend {
   /** The returned bytes stay valid and as they are, whatever is written later. They are shared: never change them. */
@@ -55,6 +71,8 @@ export interface Backend {
    */
   commit(done: (error?: Error) => void): void;
   size(): BackendSize;
-  /** Waits for commits under way; writes not committed are lost, as after a crash. */
+  /** What the last finished commit made durable: nothing of what was written since. */
+  view(): BackendView;
+  /** Waits for commits under way and ends all views; writes not committed are lost, as after a crash. */
   close(done: (error?: Error) => void): void;
 }

@@ -2,12 +2,13 @@
  * Physical compaction: removes superseded revisions from index and backend, a little at a time. Owns the marks in the
  * `meta` bucket by which it resumes after a crash. What readers may still read is the store's business.
  */
+import { GrpcStatus, otherError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
 import { fromByteString, toByteString } from '../util/bytes.ts';
 import type { Backend } from './backend.ts';
 import type { Generation, KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
-import { parseRevision, revisionKey, tombstoneKey } from './revision.ts';
+import { isRevisionKey, parseRevision, revisionKey, tombstoneKey } from './revision.ts';
 
 /** etcd's names in the `meta` bucket; the values are revisions in the layout of revision.ts. */
 const SCHEDULED = 'scheduledCompactRev';
@@ -138,6 +139,11 @@ export class Compaction {
 
   #mark(name: string): number {
     const value = this.#backend.get('meta', name);
-    return value === undefined ? NEVER_COMPACTED : parseRevision(toByteString(value)).main;
+    if (value === undefined) return NEVER_COMPACTED;
+    const mark = toByteString(value);
+    if (!isRevisionKey(mark)) {
+      throw otherError(GrpcStatus.DATA_LOSS, `the store is damaged: its ${name} is not a revision`);
+    }
+    return parseRevision(mark).main;
   }
 }

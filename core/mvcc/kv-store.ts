@@ -33,6 +33,8 @@ export interface KeyMeta {
 
 /** Called by the store when a key gets or loses a lease; implemented by core/lease. */
 export interface KeyLeases {
+  /** Whether there is such a lease, to which keys can be attached. */
+  has(lease: bigint): boolean;
   /** Moves `key` to `lease` (never 0), off any other lease. */
   attach(lease: bigint, key: ByteString): void;
   detach(key: ByteString): void;

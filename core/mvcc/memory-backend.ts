@@ -5,8 +5,8 @@
 import { assert } from '../util/assert.ts';
 import { BTree } from '../util/btree.ts';
 import type { ByteString } from '../util/bytes.ts';
-import { type Backend, type BackendSize, BUCKETS, type Bucket } from './backend.ts';
-import { type Generation, Overlay } from './overlay.ts';
+import { type Backend, type BackendSize, type BackendView, BUCKETS, type Bucket } from './backend.ts';
+import { type Generation, Overlay, type Row } from './overlay.ts';
 
 /** What has been committed. */
 export class MemoryDisk {
@@ -15,6 +15,8 @@ export class MemoryDisk {
   bytes = 0;
   /** Commits that arrived here. */
   commits = 0;
+  /** The open views of the process that runs. */
+  readonly views = new Set<MemoryView>();
 
   constructor() {
     const entries = BUCKETS.map((bucket) => [bucket, new BTree<Uint8Array>()]);
@@ -27,6 +29,7 @@ export class MemoryDisk {
       const tree = this.rows[bucket];
       generation.rows[bucket].scan('', undefined, (key, row) => {
         const old = tree.get(key);
+        for (const view of this.views) view.keep(bucket, key, old ?? null);
         if (old !== undefined) this.bytes -= key.length + old.length;
         if (row === null) tree.delete(key);
         else {
@@ -37,6 +40,47 @@ export class MemoryDisk {
       });
     }
     this.commits++;
+  }
+}
+
+/** The disk as it was: keeps each row that was changed since, and reads the others from the disk. */
+class MemoryView implements BackendView {
+  readonly #disk: MemoryDisk;
+  /** What rows were before they were changed. */
+  readonly #kept = new Overlay();
+
+  constructor(disk: MemoryDisk) {
+    this.#disk = disk;
+    disk.views.add(this);
+  }
+
+  /** `row` is about to be changed; null: made. */
+  keep(bucket: Bucket, key: ByteString, row: Row): void {
+    if (this.#kept.get(bucket, key) === undefined) this.#kept.set(bucket, key, row);
+  }
+
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    this.#assertOpen();
+    const row = this.#kept.get(bucket, key);
+    return row === undefined ? this.#disk.rows[bucket].get(key) : (row ?? undefined);
+  }
+
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    this.#assertOpen();
+    this.#kept.scan(bucket, from, to, this.#disk.rows[bucket].cursor(from), visit);
+  }
+
+  close(): void {
+    this.#disk.views.delete(this);
+  }
+
+  #assertOpen(): void {
+    assert(this.#disk.views.has(this), 'the view is closed');
   }
 }
 
@@ -55,6 +99,8 @@ export class MemoryBackend implements Backend {
   constructor(defer: (task: () => void) => void, disk: MemoryDisk = new MemoryDisk()) {
     this.#defer = defer;
     this.disk = disk;
+    // They belonged to a process that is no more.
+    disk.views.clear();
   }
 
   get pendingWrites(): number {
@@ -104,9 +150,15 @@ export class MemoryBackend implements Backend {
     return { total: this.disk.bytes, inUse: this.disk.bytes };
   }
 
+  view(): BackendView {
+    this.#assertOpen();
+    return new MemoryView(this.disk);
+  }
+
   close(done: (error?: Error) => void): void {
     this.#assertOpen();
     this.#closed = true;
+    this.disk.views.clear();
     if (this.#underWay === 0) this.#defer(() => done());
     else this.#whenIdle = () => done();
   }

@@ -2,15 +2,14 @@
  * Start-up: builds the index from the rows of the backend, in slices. Owns nothing afterwards. A store whose rows
  * contradict each other is refused, never guessed at.
  */
-import { GrpcStatus, otherError } from '../errors.ts';
+import { GrpcStatus, otherError, RosterError } from '../errors.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { decode } from '../wire/binary.ts';
 import { KeyValue } from '../wire/messages.ts';
 import type { Backend } from './backend.ts';
 import type { KeySpace } from './key-space.ts';
 import type { KeyLeases } from './kv-store.ts';
-import { keyOfPair } from './pairs.ts';
-import { isTombstoneKey, parseRevision } from './revision.ts';
+import { isRevisionKey, isTombstoneKey, parseRevision, type Revision } from './revision.ts';
 
 /** Rows read, or leases attached, between two yields: some milliseconds. */
 export const RESTORE_SLICE_ROWS = 500;
@@ -20,15 +19,14 @@ export const RESTORE_SLICE_ROWS = 500;
  * the main revision of the newest row, 0 when there is none. Throws a RosterError when the rows contradict each other.
  */
 export function* restoreIndex(backend: Backend, space: KeySpace, leases: KeyLeases): Generator<number, number> {
-  const leaseOf = new Map<ByteString, bigint>();
-  let newest = 0;
+  const restoring = new Restoring(space);
   let rows = 0;
   let from = '';
   for (;;) {
     let left = RESTORE_SLICE_ROWS;
     let lastKey: ByteString | undefined;
     backend.scan('key', from, undefined, (rowKey, value) => {
-      newest = restoreRow(space, leaseOf, rowKey, value);
+      restoring.row(rowKey, value);
       lastKey = rowKey;
       return --left > 0;
     });
@@ -38,34 +36,64 @@ export function* restoreIndex(backend: Backend, space: KeySpace, leases: KeyLeas
     from = `${lastKey}\0`;
   }
   let attached = 0;
-  for (const [key, lease] of leaseOf) {
+  for (const [key, lease] of restoring.leaseOf) {
+    if (!leases.has(lease)) throw damaged('a key hangs on a lease that does not exist');
     leases.attach(lease, key);
     if (++attached % RESTORE_SLICE_ROWS === 0) yield rows;
   }
-  return newest;
+  return restoring.last.main;
 }
 
-/** Takes one row into the index and returns its main revision. */
-function restoreRow(space: KeySpace, leaseOf: Map<ByteString, bigint>, rowKey: ByteString, value: Uint8Array): number {
-  const at = parseRevision(rowKey);
-  if (isTombstoneKey(rowKey)) {
-    const key = keyOfPair(value);
-    space.restoreTombstone(key, at);
-    leaseOf.delete(key);
-    const entry = space.any(key);
+class Restoring {
+  /** Of living keys; the order is that of the newest puts. */
+  readonly leaseOf = new Map<ByteString, bigint>();
+  /** Of the row read last. */
+  last: Revision = { main: 0, sub: 0 };
+  readonly #space: KeySpace;
+
+  constructor(space: KeySpace) {
+    this.#space = space;
+  }
+
+  /** Takes one row into the index. */
+  row(rowKey: ByteString, value: Uint8Array): void {
+    if (!isRevisionKey(rowKey)) throw damaged('a pair lies where no revision is');
+    const at = parseRevision(rowKey);
+    // Put and delete are two rows, but the same revision is not given twice.
+    if (at.main === this.last.main && at.sub === this.last.sub) throw damaged(`revision ${at.main} is there twice`);
+    this.last = at;
+    const pair = pairOf(value, at);
+    if (isTombstoneKey(rowKey)) this.#tombstone(pair.key, at);
+    else this.#put(pair, at);
+  }
+
+  #tombstone(key: ByteString, at: Revision): void {
+    this.#space.restoreTombstone(key, at);
+    this.leaseOf.delete(key);
+    const entry = this.#space.any(key);
     if (entry !== undefined) entry.leased = false;
-    return at.main;
   }
-  const { key, create_revision, mod_revision, version, lease } = decode(KeyValue, value);
-  if (mod_revision !== at.main || !space.restorePut(key, at, create_revision, version)) {
-    throw otherError(
-      GrpcStatus.DATA_LOSS,
-      `the store is damaged: the pair at revision ${at.main} does not belong there`,
-    );
+
+  #put({ key, create_revision, mod_revision, version, lease }: KeyValue, at: Revision): void {
+    if (mod_revision !== at.main || !this.#space.restorePut(key, at, create_revision, version)) {
+      throw damaged(`the pair at revision ${at.main} does not belong there`);
+    }
+    // Deleted first, so that the order of attachment is the order of the newest puts.
+    this.leaseOf.delete(key);
+    if (lease !== 0n) this.leaseOf.set(key, lease);
+    this.#space.any(key)!.leased = lease !== 0n;
   }
-  // Deleted first, so that the order of attachment is the order of the newest puts.
-  leaseOf.delete(key);
-  if (lease !== 0n) leaseOf.set(key, lease);
-  space.any(key)!.leased = lease !== 0n;
-  return at.main;
+}
+
+function pairOf(value: Uint8Array, { main }: Revision): KeyValue {
+  try {
+    return decode(KeyValue, value);
+  } catch (error) {
+    if (!(error instanceof RosterError)) throw error;
+    throw damaged(`the pair at revision ${main} cannot be read`);
+  }
+}
+
+function damaged(what: string): RosterError {
+  return otherError(GrpcStatus.DATA_LOSS, `the store is damaged: ${what}`);
 }

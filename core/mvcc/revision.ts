@@ -50,6 +50,14 @@ export function isTombstoneKey(key: ByteString): boolean {
   return key.length > REVISION_BYTES;
 }
 
+/** Whether `key` is one that {@link revisionKey} or {@link tombstoneKey} makes. */
+export function isRevisionKey(key: ByteString): boolean {
+  const { length } = key;
+  if (length !== REVISION_BYTES && (length !== REVISION_BYTES + 1 || !key.endsWith(TOMBSTONE_MARK))) return false;
+  // `main` below 2^53, `sub` below 2^32.
+  return key.charCodeAt(8) === UNDERSCORE && key < '\0\x20' && key.startsWith('\0\0\0\0', 9);
+}
+
 /** The revision a backend key (or the value of a compaction mark) spells. */
 export function parseRevision(key: ByteString): Revision {
   assert(key.length >= REVISION_BYTES && key.charCodeAt(8) === UNDERSCORE, 'a revision key has 17 bytes or 18');

@@ -9,6 +9,7 @@ import type { Backend } from './backend.ts';
 import { Compaction } from './compaction.ts';
 import { readEvents } from './history.ts';
 import { KeySpace } from './key-space.ts';
+import { KvHash } from './kv-hash.ts';
 import type {
   KeyLeases,
   KeyMeta,
@@ -142,6 +143,14 @@ export class MvccStore implements KvStore {
     const entry = this.#view.space.any(key);
     const at = entry?.find(revision);
     return entry === undefined || at === undefined ? undefined : this.#view.pairs.at(entry, at.main, at.sub);
+  }
+
+  /** The hash of what there is at `revision` (0 or less: the current one), to be made in slices, between which the store may go on. */
+  hash(revision: number): KvHash | ReadRefusal {
+    this.#assertIdle();
+    const at = revision <= 0 ? this.#view.current : revision;
+    if (at > this.#view.current) return 'FutureRev';
+    return at < this.#view.compacted ? 'Compacted' : new KvHash(this.#backend, this.#view, at);
   }
 
   #ended(changed: boolean, events: Event[]): void {

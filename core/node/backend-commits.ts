@@ -12,6 +12,8 @@ export interface CommitEvents {
   failed(error: RosterError): void;
   /** A commit is done; the log is trimmed. */
   done(): void;
+  /** Entries after this one are still wanted by another member that is on its way. */
+  floorIndex(): number;
 }
 
 export class BackendCommits {
@@ -22,6 +24,10 @@ export class BackendCommits {
   /** The state up to here is durable. */
   #durableIndex: number;
   #inFlight = false;
+  /** A snapshot is about to take the place of the state: nothing is committed until it has. */
+  #paused = false;
+  #whenQuiet: (() => void) | undefined;
+  #waiters: { index: number; done: () => void }[] = [];
   #ticks = 0;
 
   constructor(limits: NodeLimits, world: Pick<World, 'machine' | 'wal'>, raft: Raft, events: CommitEvents) {
@@ -47,6 +53,26 @@ export class BackendCommits {
     if (this.#world.machine.pendingWrites >= this.#limits.commitWritesMax) this.#commit();
   }
 
+  /** Calls `done` later, when the state up to applied entry `index` is durable. */
+  whenDurable(index: number, done: () => void): void {
+    this.#waiters.push({ index, done });
+    this.#commit();
+  }
+
+  /** Runs `run` when no commit is under way; then there is none before `resume`. */
+  pause(run: () => void): void {
+    this.#paused = true;
+    if (this.#inFlight) this.#whenQuiet = run;
+    else run();
+  }
+
+  /** The state is another one now, durable up to `index`. */
+  resume(index: number): void {
+    this.#paused = false;
+    this.#durableIndex = index;
+    this.#commit();
+  }
+
   /** True when everything applied is durable; otherwise sees to it and calls `done` later. */
   finish(): boolean {
     const { machine } = this.#world;
@@ -56,7 +82,7 @@ export class BackendCommits {
   }
 
   #commit(): void {
-    if (this.#inFlight) return;
+    if (this.#inFlight || this.#paused) return;
     this.#inFlight = true;
     const index = this.#world.machine.appliedIndex;
     this.#world.machine.commit((error) => {
@@ -66,18 +92,39 @@ export class BackendCommits {
         return;
       }
       this.#durableIndex = index;
-      this.#trim();
+      const quiet = this.#whenQuiet;
+      this.#whenQuiet = undefined;
+      if (quiet === undefined) this.#trim();
+      this.#tellWaiters();
+      quiet?.();
       this.#events.done();
     });
   }
 
-  /** Forgets log below the durable state, but for what a follower that is a little late may ask for. */
+  #tellWaiters(): void {
+    if (this.#waiters.length === 0) return;
+    const served = this.#waiters.filter(({ index }) => index <= this.#durableIndex);
+    this.#waiters = this.#waiters.filter(({ index }) => index > this.#durableIndex);
+    for (const { done } of served) done();
+    if (this.#waiters.length > 0) this.#commit();
+  }
+
+  /**
+   * Forgets log below the durable state, but for what a follower that is a little late may ask for. One that is on its way
+   * may keep more, up to a bound: otherwise a busy leader would send it one snapshot after another.
+   */
   #trim(): void {
     const { log } = this.#raft;
-    let upTo = Math.max(log.firstIndex - 1, this.#durableIndex - this.#limits.catchupEntries);
+    const { catchupEntries, catchupBytesMax, followerBytesMax } = this.#limits;
+    let upTo = Math.max(log.firstIndex - 1, this.#durableIndex - catchupEntries);
     let bytes = log.bytes;
     for (let index = log.firstIndex; index <= upTo; index++) bytes -= entryBytes(log.entry(index));
-    while (bytes > this.#limits.catchupBytesMax && upTo < this.#durableIndex) bytes -= entryBytes(log.entry(++upTo));
+    while (bytes > catchupBytesMax && upTo < this.#durableIndex) bytes -= entryBytes(log.entry(++upTo));
+    const floor = this.#events.floorIndex();
+    for (; upTo > floor && upTo >= log.firstIndex; upTo--) {
+      bytes += entryBytes(log.entry(upTo));
+      if (bytes > followerBytesMax) break;
+    }
     if (upTo < log.firstIndex) return;
     this.#raft.compact(upTo);
     this.#world.wal.release(upTo);

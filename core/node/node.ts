@@ -3,33 +3,37 @@
  * answers. Owns the order of these steps: nothing leaves before what it promises is durable, and only committed entries
  * are applied, each once, without gaps. Never touches disk, network or clock but through its World.
  */
-import { GrpcStatus, otherError, RosterError, rosterError } from '../errors.ts';
+import { type RosterError, rosterError } from '../errors.ts';
 import { NO_NODE } from '../raft/config.ts';
-import type { Message } from '../raft/messages.ts';
+import { type Message, MessageType } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
-import type { Ready } from '../raft/ready.ts';
 import { assert } from '../util/assert.ts';
-import { decode, encode } from '../wire/binary.ts';
-import { type Entry, EntryType, InternalRequest } from '../wire/messages.ts';
+import { encode } from '../wire/binary.ts';
+import { type Entry, InternalRequest, type MemberChange } from '../wire/messages.ts';
+import { Applier } from './applier.ts';
 import { BackendCommits } from './backend-commits.ts';
-import { walFailure } from './failures.ts';
+import { Contacts } from './contacts.ts';
+import { Handover, type HandoverDone } from './handover.ts';
 import { IdGenerator } from './id-generator.ts';
-import { LeaseRevoker } from './lease-revoker.ts';
-import type { ApplyResult } from './machine.ts';
-import { answer, type Proposal, type ProposalDone, Proposals } from './proposals.ts';
+import { LeaderDesk } from './leader-desk.ts';
+import { LeaseCalls, orElsewhere, type RenewDone, type TimeToLiveDone } from './lease-calls.ts';
+import { LeaseDuties } from './lease-duties.ts';
+import { LogWriter } from './log-writer.ts';
+import { checkForm, MemberChanges } from './member-changes.ts';
+import type { Forward, PeerMessage } from './peer-message.ts';
+import { type ProposalDone, Proposals } from './proposals.ts';
+import { raftConfig } from './raft-config.ts';
 import { type ReadDone, Reads } from './reads.ts';
+import { RemoteLeader } from './remote-leader.ts';
+import { SnapshotTraffic } from './snapshot-traffic.ts';
 import type { NodeConfig, RecoveredLog, World } from './world.ts';
-
-/** Replication to one follower, as etcd's raft is set up: 1 MiB per message, 512 messages ahead, but 64 MiB at most. */
-const APPEND_BYTES_MAX = 1024 * 1024;
-const INFLIGHT_APPENDS_MAX = 512;
-const INFLIGHT_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface NodeStatus {
   id: bigint;
   /** 0n while no leader is known. */
   leader: bigint;
   isLeader: boolean;
+  isLearner: boolean;
   term: number;
   commitIndex: number;
   appliedIndex: number;
@@ -43,24 +47,35 @@ export class Node {
   readonly #world: World;
   readonly #raft: Raft;
   readonly #proposals: Proposals;
+  readonly #changes: MemberChanges;
   readonly #reads: Reads;
   readonly #ids: IdGenerator;
-  readonly #revoker: LeaseRevoker;
+  readonly #leader: RemoteLeader;
+  readonly #desk: LeaderDesk;
+  readonly #applier: Applier;
+  readonly #contacts: Contacts;
+  readonly #handover: Handover;
+  readonly #duties: LeaseDuties;
   readonly #commits: BackendCommits;
+  readonly #writer: LogWriter;
+  readonly #snapshots: SnapshotTraffic;
+  readonly #leases: LeaseCalls;
   readonly #timeoutTicks: number;
 
   #state: 'new' | 'running' | 'stopping' | 'closing' | 'stopped' | 'failed' = 'new';
   #stopDones: ((error?: Error) => void)[] = [];
+  /** By then everyone who waited when the stop began has been told "timed out". */
+  #stopDeadlineTick = 0;
   #closeBegun = false;
   #tick = 0;
   #turnScheduled = false;
   #inTurn = false;
   #workScheduled = false;
-  #writesInFlight = 0;
   /** The term in which the machine has been told that this node leads; 0: it has been told that it does not. */
   #leadingTerm = 0;
-  /** The term this node led in when the reads were last looked at; 0: it did not lead. */
-  #readTerm = 0;
+  /** The term this node led in when roles were last looked at; 0: it did not lead. */
+  #roleTerm = 0;
+  #knownLeader = NO_NODE;
 
   /** Throws a RosterError DATA_LOSS when log and state on disk do not belong together. */
   constructor(config: NodeConfig, world: World, recovered: RecoveredLog) {
@@ -68,43 +83,76 @@ export class Node {
     this.#config = config;
     this.#world = world;
     this.#timeoutTicks = Math.ceil(config.requestTimeoutMs / config.tickMs);
-    this.#raft = new Raft(
-      {
-        id: config.id,
-        voters: config.voters,
-        electionTicks: Math.max(2, Math.round(config.electionMs / config.tickMs)),
-        heartbeatTicks: 1,
-        preVote: config.preVote,
-        checkQuorum: config.checkQuorum,
-        prng: world.prng,
-        uncommittedBytesMax: limits.proposalBytesPendingMax,
-        committedEntriesPerReadyMax: limits.applyEntriesMax,
-        committedBytesPerReadyMax: limits.applyBytesMax,
-        appendBytesMax: APPEND_BYTES_MAX,
-        inflightAppendsMax: INFLIGHT_APPENDS_MAX,
-        inflightBytesMax: INFLIGHT_BYTES_MAX,
-        readsPendingMax: 1,
-      },
-      {
-        hardState: recovered.hardState,
-        entries: recovered.entries,
-        firstIndex: recovered.prevIndex + 1,
-        prevTerm: recovered.prevTerm,
-        appliedIndex: world.machine.appliedIndex,
-      },
-    );
-    this.#proposals = new Proposals(limits);
-    this.#reads = new Reads(limits.readsPendingMax);
+    this.#raft = new Raft(raftConfig(config, world.prng), {
+      hardState: recovered.hardState,
+      entries: recovered.entries,
+      firstIndex: recovered.prevIndex + 1,
+      prevTerm: recovered.prevTerm,
+      appliedIndex: world.machine.appliedIndex,
+      confState: world.machine.confState,
+    });
     this.#ids = new IdGenerator(config.id, world.clock.nowMs());
-    this.#revoker = new LeaseRevoker(
-      limits,
-      config.tickMs,
-      (limit) => world.machine.expiredLeases(limit),
-      (lease, done) => this.propose({ lease_revoke: { ID: lease } }, done),
-    );
+    this.#proposals = new Proposals(limits);
+    this.#changes = new MemberChanges(this.#proposals);
+    this.#reads = new Reads(limits.readsPendingMax);
+    this.#leases = new LeaseCalls({
+      machine: world.machine,
+      linearizableRead: (done) => this.linearizableRead(done),
+      counts: () => this.#leadingTerm > 0,
+    });
+    // Who asks the leader may be the leader itself by then.
+    const send = (messages: readonly PeerMessage[]) => {
+      const others = messages.filter(({ to }) => to !== config.id);
+      if (others.length > 0) world.transport.send(others);
+      for (const message of messages) if (message.to === config.id) this.step(message);
+    };
+    this.#leader = new RemoteLeader(config.id, limits, this.#raft, this.#proposals, this.#changes, this.#reads, {
+      send,
+      newId: () => this.#ids.next(),
+      timeoutTicks: this.#timeoutTicks,
+    });
+    this.#desk = new LeaderDesk(config.id, this.#raft, this.#proposals, this.#changes, this.#reads, {
+      send: (message) => send([message]),
+      leases: this.#leases,
+      isFull: (bytes, count) => this.#isFull(bytes, count),
+    });
+    this.#applier = new Applier(world.machine, this.#raft, this.#proposals, this.#leader.forwards);
+    this.#contacts = new Contacts(config, this.#raft);
+    this.#handover = new Handover(this.#raft);
+    this.#duties = new LeaseDuties(limits, config.tickMs, {
+      expired: (limit) => world.machine.expiredLeases(limit),
+      checkpoints: (limit) => world.machine.leaseCheckpoints(limit),
+      // Who leads next begins to count anew: what this leader decided must not outlive its term.
+      revoke: (lease, done) => this.#propose({ lease_revoke: { ID: lease } }, done, this.#raft.term),
+      checkpoint: (checkpoints, done) => this.#propose({ lease_checkpoint: { checkpoints } }, done, this.#raft.term),
+    });
     this.#commits = new BackendCommits(limits, world, this.#raft, {
       failed: (error) => this.#fail(error),
       done: () => this.#finishStop(),
+      floorIndex: () => this.#snapshots.floorIndex,
+    });
+    this.#writer = new LogWriter(world, recovered.hardState, {
+      quiet: (run) => this.#commits.pause(run),
+      installed: (point) => {
+        this.#snapshots.installed();
+        this.#commits.resume(point.index);
+        this.#leader.forwards.unknownUpTo(point.term);
+        this.#proposals.unknownUpTo(point.term);
+        this.requestWork();
+      },
+      persisted: (sequence) => {
+        this.#raft.persisted(sequence);
+        this.#turn();
+      },
+      failed: (error) => this.#fail(error),
+    });
+    this.#snapshots = new SnapshotTraffic(config, this.#raft, {
+      machine: world.machine,
+      transport: world.transport,
+      whenDurable: (index, done) => this.#commits.whenDurable(index, () => !this.#isOver && done()),
+      scheduleIdle: (run) => world.scheduleIdle(() => !this.#isOver && run()),
+      newId: () => this.#ids.next(),
+      isActive: (member) => this.#contacts.isActive(member),
     });
   }
 
@@ -120,6 +168,7 @@ export class Node {
       id: this.#config.id,
       leader: this.#raft.leader,
       isLeader: this.#raft.role === 'leader',
+      isLearner: this.#raft.confState.learners.includes(this.#config.id),
       term: this.#raft.term,
       commitIndex: this.#raft.committed,
       appliedIndex: this.#world.machine.appliedIndex,
@@ -132,35 +181,64 @@ export class Node {
   start(): void {
     assert(this.#state === 'new', 'node: started twice');
     this.#state = 'running';
-    if (this.#config.voters.length === 1) this.#raft.campaign();
+    const { voters } = this.#raft.confState;
+    if (voters.length === 1 && voters[0] === this.#config.id) this.#raft.campaign();
     this.#scheduleTurn();
   }
 
   /**
-   * Replicates `request`, which belongs to the node from now on. `done` is called once: with the machine's result, after
-   * the entry is durable on a majority and applied here; or with an error, perhaps before this returns. RequestTooLarge,
-   * RequestTooManyRequests and NotLeader mean that nothing happened; after Timeout, or Stopped of an accepted request,
-   * the outcome is unknown. While no leader is known, requests wait.
+   * Replicates `request`, which belongs to the node from now on; through the leader, whoever that is. `done` is called
+   * once: with the machine's result, after the entry is durable on a majority and applied here; or with an error, perhaps
+   * before this returns. RequestTooLarge, RequestTooManyRequests and LeaderChanged mean that nothing happened; after
+   * Timeout, or Stopped of an accepted request, the outcome is unknown. While no leader is known, requests wait.
    */
   propose(request: ProposedRequest, done: ProposalDone): void {
+    this.#propose(request, done, 0);
+  }
+
+  #propose(request: ProposedRequest, done: ProposalDone, boundTerm: number): void {
     if (this.#state !== 'running') {
       done(rosterError('Stopped'));
       return;
     }
     const { limits } = this.#config;
     const full = request as InternalRequest;
-    full.id = this.#ids.next();
+    const id = this.#ids.next();
+    full.id = id;
     const data = encode(InternalRequest, full);
     if (data.length > limits.requestBytesMax) {
       done(rosterError('RequestTooLarge'));
       return;
     }
-    if (this.#proposals.isFull(data.length) || this.#raft.log.bytes + this.#proposals.bytes > limits.logBytesMax) {
+    if (this.#isFull(data.length)) {
       done(rosterError('RequestTooManyRequests'));
       return;
     }
-    this.#proposals.add({ request: full, data, done, deadlineTick: this.#tick + this.#timeoutTicks });
+    const deadlineTick = this.#deadlineTick;
+    this.#proposals.add({ id, request: full, change: undefined, data, done, deadlineTick, boundTerm });
     this.#scheduleTurn();
+  }
+
+  #isFull(bytes: number, count = 1): boolean {
+    const { logBytesMax } = this.#config.limits;
+    return this.#proposals.isFull(bytes, count) || this.#raft.log.bytes + this.#proposals.bytes > logBytesMax;
+  }
+
+  /**
+   * Adds, promotes or removes a member, through the leader and by etcd's rules. `done` as for `propose`, with a
+   * MemberAddResponse, MemberPromoteResponse or MemberRemoveResponse.
+   */
+  changeMembers(change: Omit<MemberChange, 'id'>, done: ProposalDone): void {
+    const malformed = checkForm(change);
+    if (this.#state !== 'running') done(rosterError('Stopped'));
+    else if (malformed !== undefined) done(malformed);
+    else if (this.#changes.isFull) done(rosterError('RequestTooManyRequests'));
+    else {
+      const id = this.#ids.next();
+      const base = { id, request: undefined, data: new Uint8Array(0), done, deadlineTick: this.#deadlineTick };
+      this.#changes.add({ ...base, change: { ...change, id }, boundTerm: 0 });
+      this.#scheduleTurn();
+    }
   }
 
   /**
@@ -181,31 +259,89 @@ export class Node {
       done(rosterError('RequestTooManyRequests'));
       return;
     }
-    const deadlineTick = this.#tick + this.#timeoutTicks;
-    if (index !== undefined) this.#reads.waitApplied(index, done, deadlineTick);
+    if (index !== undefined) this.#reads.waitApplied(index, done, this.#deadlineTick);
     else {
-      this.#reads.ask(done, deadlineTick);
+      this.#reads.ask(done, this.#deadlineTick);
       this.#scheduleTurn();
     }
   }
 
-  /** Takes one message from another member. */
-  step(message: Message): void {
-    if (this.#isOver) return;
-    this.#raft.step(message);
+  /** Gives a lease its full time again, by the word of the leader. */
+  renewLease(lease: bigint, done: RenewDone): void {
+    const elsewhere = () => this.#leader.renewLease(lease, done);
+    if (this.#state !== 'running') done(rosterError('Stopped'));
+    else if (this.#raft.role === 'leader') this.#leases.renew(lease, orElsewhere(done, elsewhere));
+    else elsewhere();
     this.#scheduleTurn();
   }
 
-  /** Call every `tickMs`: elections, heartbeats, deadlines, expired leases, and the backend's commit. */
+  /** What is left of a lease, by the word of the leader. */
+  leaseTimeToLive(lease: bigint, keys: boolean, done: TimeToLiveDone): void {
+    const elsewhere = () => this.#leader.timeToLive(lease, keys, done);
+    if (this.#state !== 'running') done(rosterError('Stopped'));
+    else if (this.#raft.role === 'leader') this.#leases.timeToLive(lease, keys, orElsewhere(done, elsewhere));
+    else elsewhere();
+    this.#scheduleTurn();
+  }
+
+  /** Moves leadership to voter `to`. NotLeader when this node does not lead, BadLeaderTransferee when `to` cannot. */
+  transferLeadership(to: bigint, done: HandoverDone): void {
+    if (this.#state !== 'running') done(rosterError('Stopped'));
+    else {
+      this.#handover.begin(to, this.#deadlineTick, done);
+      this.#scheduleTurn();
+    }
+  }
+
+  /** Before a stop: moves leadership to the voter that can take over soonest, if this node leads and there is one. */
+  handOver(done: HandoverDone): void {
+    const { heir } = this.#contacts;
+    if (heir === undefined || this.#raft.role !== 'leader') done();
+    else this.transferLeadership(heir, done);
+  }
+
+  /** Takes one message from another member. */
+  step(message: PeerMessage): void {
+    if (this.#isOver || this.#state === 'new') return;
+    assert(message.to === this.id, 'node: a message for another member');
+    const { from, raft, forward, forward_reply, ask, answer, chunk_request, chunk } = message;
+    this.#contacts.heard(from);
+    if (raft !== undefined) this.#snapshots.step(raft, message.snapshot);
+    else if (forward !== undefined) this.#forwarded(from, forward);
+    else if (forward_reply !== undefined) this.#leader.forwards.replied(forward_reply);
+    else if (ask !== undefined) this.#desk.asked(from, ask);
+    else if (answer !== undefined) this.#leader.asks.answered(answer);
+    else if (chunk_request !== undefined) this.#snapshots.requested(from, chunk_request);
+    else if (chunk !== undefined) this.#snapshots.chunk(chunk);
+    this.#scheduleTurn();
+  }
+
+  /** A leader that is about to stop takes nothing more on: the next one will. */
+  #forwarded(from: bigint, forward: Forward): void {
+    if (this.#state === 'running') this.#desk.forwarded(from, forward);
+  }
+
+  /** Messages to this member may have been lost. */
+  unreachable(id: bigint): void {
+    if (this.#isOver) return;
+    this.#raft.reportUnreachable(id);
+    this.#scheduleTurn();
+  }
+
+  /** Call every `tickMs`: elections, heartbeats, deadlines, leases, and the backend's commit. */
   tick(): void {
     if (this.#isOver || this.#state === 'new') return;
     this.#tick++;
+    this.#contacts.tick();
     this.#raft.tick();
+    this.#leader.tick();
+    this.#snapshots.tick();
     this.#turn();
     if (this.#isOver) return;
     this.#proposals.expire(this.#tick);
+    this.#changes.expire(this.#tick);
     this.#reads.expire(this.#tick);
-    if (this.#leadingTerm > 0 && this.#state === 'running') this.#revoker.tick();
+    if (this.#leadingTerm > 0 && this.#state === 'running') this.#duties.tick();
     this.#commits.tick();
     this.requestWork();
     this.#finishStop();
@@ -234,7 +370,9 @@ export class Node {
     if (this.#state === 'failed') this.#closeLog();
     else if (this.#state === 'running' || this.#state === 'new') {
       this.#state = 'stopping';
-      this.#revoker.clear();
+      this.#stopDeadlineTick = this.#deadlineTick;
+      this.#duties.clear();
+      this.#snapshots.close();
       this.#finishStop();
     }
   }
@@ -243,6 +381,10 @@ export class Node {
 
   get #isOver(): boolean {
     return this.#state === 'failed' || this.#state === 'closing' || this.#state === 'stopped';
+  }
+
+  get #deadlineTick(): number {
+    return this.#tick + this.#timeoutTicks;
   }
 
   #scheduleTurn(): void {
@@ -264,119 +406,96 @@ export class Node {
     }
     this.#inTurn = true;
     this.#followLeadership();
-    this.#flushProposals();
-    this.#flushReads();
+    if (this.#raft.role === 'leader') this.#flushHere();
+    else this.#leader.flush();
     for (let applied = false; !applied && !this.#isOver && this.#raft.hasReady(); ) applied = this.#drain();
+    if (!this.#isOver) this.#reads.applied(this.#world.machine.appliedIndex);
     this.#inTurn = false;
     if (this.#isOver) return;
     this.#followLeadership();
+    this.#handover.look(this.#tick);
     if (this.#raft.hasReady() || (this.#raft.role === 'leader' && this.#reads.wantsRound)) this.#scheduleTurn();
     this.#finishStop();
   }
 
+  /** The leader's own log takes what waits, and asks the others about the reads that wait. */
+  #flushHere(): void {
+    this.#flushProposals();
+    this.#changes.append(this.#raft, this.#world.machine, this.#contacts);
+    const context = this.#reads.beginRound();
+    if (context !== undefined && this.#raft.readIndex(context) !== undefined) this.#reads.reopenRound();
+  }
+
   /**
    * One Raft append and one write for all that came since the last. While a write is under way the next batch
-   * accumulates: with a slower disk batches grow and the number of writes does not.
+   * accumulates: with a slower disk batches grow and the number of writes does not. While leadership is being handed over
+   * everything waits for what comes of it, and while too much is uncommitted for room.
    */
   #flushProposals(): void {
-    if (!this.#proposals.hasWaiting || this.#writesInFlight > 0) return;
-    if (this.#raft.role !== 'leader') {
-      if (this.#raft.leader !== NO_NODE) this.#proposals.refuseWaiting(rosterError('NotLeader'));
-      return;
-    }
-    const batch = this.#proposals.takeBatch();
+    if (!this.#proposals.hasWaiting || this.#writer.inFlight > 0 || this.#raft.transferee !== NO_NODE) return;
+    const batch = this.#proposals.takeBatch(this.#raft.term, this.#config.limits.batchBytesMax);
+    if (batch.length === 0) return;
     const firstIndex = this.#raft.log.lastIndex + 1;
     const refusal = this.#raft.propose(batch.map((proposal) => proposal.data));
     if (refusal === undefined) this.#proposals.appended(batch, firstIndex, this.#raft.term);
-    else this.#proposals.refuse(batch, refusal);
-  }
-
-  #flushReads(): void {
-    if (this.#raft.role !== 'leader') {
-      if (this.#raft.leader !== NO_NODE) this.#reads.refuseAsking(rosterError('NotLeader'));
-      return;
-    }
-    const context = this.#reads.beginRound();
-    if (context === undefined) return;
-    const refusal = this.#raft.readIndex(context);
-    if (refusal !== undefined) this.#reads.abortRound(refusal);
+    else this.#proposals.putBack(batch);
   }
 
   /** Writes, sends and applies what one Ready holds. True when it applied entries. */
   #drain(): boolean {
     const ready = this.#raft.ready();
-    if (ready.sequence > 0) this.#write(ready);
-    if (ready.messages.length > 0) this.#world.transport.send(ready.messages);
+    if (ready.sequence > 0) {
+      const content = ready.snapshot === undefined ? undefined : this.#snapshots.takeContent();
+      this.#writer.write(ready, content);
+    }
+    if (ready.messages.length > 0) this.#send(ready.messages);
     for (const { context, index } of ready.readStates) this.#reads.confirmed(context, index);
     if (ready.committedEntries.length > 0) this.#apply(ready.committedEntries);
-    if (this.#isOver) return true;
-    this.#reads.applied(this.#world.machine.appliedIndex);
     return ready.committedEntries.length > 0;
   }
 
-  #write(ready: Ready): void {
-    this.#writesInFlight++;
-    this.#world.wal.append(ready.entries, ready.hardState, (error) => {
-      if (this.#state === 'failed') return;
-      if (error !== undefined) {
-        this.#fail(walFailure(error));
-        return;
-      }
-      this.#writesInFlight--;
-      this.#raft.persisted(ready.sequence);
-      this.#turn();
-    });
+  #send(messages: readonly Message[]): void {
+    const leaving: PeerMessage[] = [];
+    for (const raft of messages) {
+      if (raft.type === MessageType.values.SNAPSHOT) this.#snapshots.offer(raft);
+      else leaving.push({ from: raft.from, to: raft.to, raft, snapshot: 0n });
+    }
+    if (leaving.length > 0) this.#world.transport.send(leaving);
   }
 
-  /** Applies one page, then answers all who wait for its entries in one go, so that their replies leave together. */
   #apply(entries: readonly Entry[]): void {
-    const { machine } = this.#world;
-    const answered: Proposal[] = [];
-    const results: ApplyResult[] = [];
-    let failure: RosterError | undefined;
-    for (const entry of entries) {
-      const { index, term } = entry;
-      assert(index === machine.appliedIndex + 1, 'node: entries are applied in order, none left out');
-      assert(index <= this.#raft.committed && index <= this.#raft.log.stable, 'node: applying what a crash could undo');
-      const proposal = this.#proposals.take(index, term);
-      const request = proposal === undefined ? decodeRequest(entry) : proposal.request;
-      if (request instanceof RosterError) {
-        failure = request;
-        break;
-      }
-      const result = machine.apply(index, term, request);
-      assert(machine.appliedIndex === index, 'node: the machine did not apply the entry');
-      this.#raft.applied(index);
-      if (proposal === undefined) continue;
-      assert(result !== undefined, 'node: a request without a result');
-      answered.push(proposal);
-      results.push(result);
-    }
+    const page = this.#applier.page(entries);
     // Who is answered may turn to the machine at once, which must know by then whether it leads.
     this.#followLeadership();
-    for (const [i, proposal] of answered.entries()) answer(proposal, results[i]!);
-    if (failure !== undefined) this.#fail(failure);
+    page.answer();
+    if (page.failure !== undefined) this.#fail(page.failure);
     else {
       this.#commits.applied();
       this.requestWork();
+      if (page.removed.includes(this.id)) this.#world.onRemoved?.();
     }
   }
 
   // ---- leadership
 
-  /** Tells machine and readers when leadership began or ended. */
+  /** Tells machine, readers and the process when leadership began or ended. */
   #followLeadership(): void {
     const leads = this.#raft.role === 'leader';
-    const readTerm = leads ? this.#raft.term : 0;
-    if (readTerm !== this.#readTerm) {
-      this.#readTerm = readTerm;
-      this.#reads.abortRound(rosterError('LeaderChanged'));
+    const roleTerm = leads ? this.#raft.term : 0;
+    if (roleTerm !== this.#roleTerm) {
+      this.#roleTerm = roleTerm;
+      this.#reads.reopenRound();
+      this.#snapshots.roleChanged();
+    }
+    if (this.#raft.leader !== this.#knownLeader) {
+      this.#knownLeader = this.#raft.leader;
+      this.#world.onLeader?.(this.#knownLeader);
     }
     // Leases begin to run out only when the machine has seen all that earlier leaders committed.
     const term = leads && this.#world.machine.appliedIndex >= this.#raft.termStart ? this.#raft.term : 0;
     if (term === this.#leadingTerm) return;
     if (this.#leadingTerm > 0) {
-      this.#revoker.clear();
+      this.#duties.clear();
       this.#world.machine.setLeader(false);
     }
     this.#leadingTerm = term;
@@ -389,8 +508,13 @@ export class Node {
   #fail(error: RosterError): void {
     if (this.#state === 'failed' || this.#state === 'stopped') return;
     this.#state = 'failed';
-    this.#proposals.refuseAll(rosterError('Stopped'));
-    this.#reads.refuseAll(rosterError('Stopped'));
+    const stopped = rosterError('Stopped');
+    this.#leader.refuseAll(stopped);
+    this.#changes.refuseAll(stopped);
+    this.#proposals.refuseAll(stopped);
+    this.#reads.refuseAll(stopped);
+    this.#handover.refuseAll(stopped);
+    this.#snapshots.close();
     this.#world.onFatal(error);
     if (this.#stopDones.length > 0) this.#closeLog();
   }
@@ -398,8 +522,10 @@ export class Node {
   /** Stopping: once nothing is pending, makes the state durable and closes the log. */
   #finishStop(): void {
     if (this.#state === 'stopping' && !this.#inTurn) {
-      if (this.#proposals.count > 0 || this.#reads.count > 0 || this.#writesInFlight > 0) return;
+      const pending = this.#proposals.count + this.#reads.count + this.#leader.asks.count;
+      if ((pending > 0 && this.#tick <= this.#stopDeadlineTick) || this.#writer.inFlight > 0) return;
       this.#state = 'closing';
+      this.#handover.refuseAll(rosterError('Stopped'));
     }
     if (this.#state === 'closing' && this.#commits.finish()) this.#closeLog();
   }
@@ -411,20 +537,5 @@ export class Node {
       this.#state = 'stopped';
       for (const done of this.#stopDones.splice(0)) done(error);
     });
-  }
-}
-
-/** The request in an entry that this process did not propose; `undefined` for an entry that is none. */
-function decodeRequest(entry: Entry): InternalRequest | undefined | RosterError {
-  if (entry.type !== EntryType.values.NORMAL || entry.data.length === 0) return undefined;
-  try {
-    return decode(InternalRequest, entry.data);
-  } catch (error) {
-    if (!(error instanceof RosterError)) throw error;
-    return otherError(
-      GrpcStatus.DATA_LOSS,
-      `entry ${entry.index} of the log holds no request that this version understands: ${error.message}`,
-      { cause: error },
-    );
   }
 }

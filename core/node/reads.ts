@@ -7,6 +7,9 @@ import { assert } from '../util/assert.ts';
 
 export type ReadDone = (error?: RosterError) => void;
 
+/** Called when the index of a read is known: another member waits for it to be applied there. */
+export type IndexDone = (index: number) => void;
+
 /** Reads that came between two ticks share a deadline. */
 interface Group {
   readonly deadlineTick: number;
@@ -21,7 +24,9 @@ export class Reads {
   readonly #max: number;
   #count = 0;
   #asking: Group[] = [];
-  #round: { context: bigint; groups: Group[] } | undefined;
+  /** Reads of others, who ask again themselves: no deadline, and no answer when it comes to nothing. */
+  #askingForOthers: IndexDone[] = [];
+  #round: { context: bigint; groups: Group[]; forOthers: IndexDone[] } | undefined;
   /** In index order. */
   #confirmed: { index: number; groups: Group[] }[] = [];
   #contexts = 0n;
@@ -46,6 +51,11 @@ export class Reads {
     else this.#asking.push({ deadlineTick, dones: [done] });
   }
 
+  /** A read of another member, which wants to know the index. */
+  askForOther(done: IndexDone): void {
+    if (this.#askingForOthers.length < this.#max) this.#askingForOthers.push(done);
+  }
+
   /** A read whose index is known already. */
   waitApplied(index: number, done: ReadDone, deadlineTick: number): void {
     this.#count++;
@@ -58,41 +68,42 @@ export class Reads {
 
   /** Reads wait for a round and none is open. */
   get wantsRound(): boolean {
-    return this.#round === undefined && this.#asking.length > 0;
+    return this.#round === undefined && (this.#asking.length > 0 || this.#askingForOthers.length > 0);
   }
 
   /** Begins a round with all reads that wait for one, unless one is open. Its context was never used before. */
   beginRound(): bigint | undefined {
     if (!this.wantsRound) return undefined;
-    this.#round = { context: ++this.#contexts, groups: this.#asking };
+    this.#round = { context: ++this.#contexts, groups: this.#asking, forOthers: this.#askingForOthers };
     this.#asking = [];
+    this.#askingForOthers = [];
     return this.#round.context;
   }
 
   /** The open round is answered: its reads may go once `index` is applied. */
   confirmed(context: bigint, index: number): void {
     if (this.#round?.context !== context) return;
-    this.#confirmed.push({ index, groups: this.#round.groups });
+    const { groups, forOthers } = this.#round;
     this.#round = undefined;
+    if (groups.length > 0) this.#confirmed.push({ index, groups });
+    for (const done of forOthers) done(index);
   }
 
-  /** The open round will not be answered. */
-  abortRound(error: RosterError): void {
-    const groups = this.#round?.groups ?? [];
+  /** The open round, if it is this one, will not be answered: its reads are asked about in the next one. Others ask again themselves. */
+  reopenRound(context = this.#round?.context): void {
+    if (this.#round === undefined || this.#round.context !== context) return;
+    this.#asking = [...this.#round.groups, ...this.#asking];
     this.#round = undefined;
-    this.#answer(groups, error);
-  }
-
-  refuseAsking(error: RosterError): void {
-    const groups = this.#asking;
-    this.#asking = [];
-    this.#answer(groups, error);
   }
 
   refuseAll(error: RosterError): void {
-    for (const { groups } of this.#confirmed.splice(0)) this.#answer(groups, error);
-    this.abortRound(error);
-    this.refuseAsking(error);
+    const groups = [...this.#confirmed.flatMap((confirmed) => confirmed.groups), ...(this.#round?.groups ?? [])];
+    groups.push(...this.#asking);
+    this.#confirmed = [];
+    this.#round = undefined;
+    this.#asking = [];
+    this.#askingForOthers = [];
+    this.#answer(groups, error);
   }
 
   /** Lets go the reads whose index is applied. */

@@ -4,9 +4,9 @@
  */
 import type { RosterError } from '../errors.ts';
 import type { RaftPrng } from '../raft/config.ts';
-import type { Message } from '../raft/messages.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import type { Machine } from './machine.ts';
+import type { PeerMessage } from './peer-message.ts';
 
 /** The write-ahead log as the node sees it (core/log/wal.ts). */
 export interface NodeWal {
@@ -15,6 +15,11 @@ export interface NodeWal {
    * are finished in order; `done` is never called before `append` has returned. An error is final.
    */
   append(entries: readonly Entry[], hardState: HardState | undefined, done: (error?: Error) => void): void;
+  /**
+   * Drops the whole log: it goes on after entry `index` of `term`, which an installed snapshot includes. Like `append`, in
+   * the order of the calls.
+   */
+  reset(index: number, term: number, hardState: HardState, done: (error?: Error) => void): void;
   /** Entries up to and including `index` will not be asked for again. */
   release(index: number): void;
   /** Waits for writes under way. */
@@ -32,8 +37,8 @@ export interface RecoveredLog {
 }
 
 export interface Transport {
-  /** Takes messages for other nodes. Any of them may be lost, late, doubled or out of order. */
-  send(messages: readonly Message[]): void;
+  /** Takes messages for other members. Any of them may be lost, late, doubled or out of order. */
+  send(messages: readonly PeerMessage[]): void;
 }
 
 export interface World {
@@ -49,6 +54,10 @@ export interface World {
   prng: RaftPrng;
   /** This node cannot go on and must be stopped by the process that owns it. Called at most once. */
   onFatal(error: RosterError): void;
+  /** This node has applied its own removal from the cluster: it has no part in it any more and is to be stopped. */
+  onRemoved?(): void;
+  /** Another leader is known, or none (0n). */
+  onLeader?(leader: bigint): void;
 }
 
 export interface NodeLimits {
@@ -76,6 +85,10 @@ export interface NodeLimits {
   /** Log entries and bytes kept behind the durable state for followers that are a little late. */
   catchupEntries: number;
   catchupBytesMax: number;
+  /** Bytes of log kept for a follower that needs more than that and is on its way. */
+  followerBytesMax: number;
+  /** Rows in one chunk of a snapshot, in bytes (at least one row). */
+  snapshotChunkBytes: number;
   /** Revocations of expired leases proposed in one second, and proposed at the same time. */
   revokesPerSecondMax: number;
   revokesInFlightMax: number;
@@ -96,13 +109,14 @@ export const NODE_LIMITS: Readonly<NodeLimits> = {
   commitTicks: 1,
   catchupEntries: 5000,
   catchupBytesMax: 64 * MIB,
+  followerBytesMax: 256 * MIB,
+  snapshotChunkBytes: 256 * 1024,
   revokesPerSecondMax: 1000,
   revokesInFlightMax: 16,
 };
 
 export interface NodeConfig {
   id: bigint;
-  voters: readonly bigint[];
   /** Milliseconds between two calls of `tick` (etcd: --heartbeat-interval). */
   tickMs: number;
   /** Milliseconds without a leader before an election (etcd: --election-timeout). */
@@ -115,11 +129,10 @@ export interface NodeConfig {
 }
 
 /** etcd's defaults: heartbeat 100 ms, election 1 s, requests 5 s + 2 elections. */
-export function nodeConfig(id: bigint, voters: readonly bigint[], changes: Partial<NodeConfig> = {}): NodeConfig {
+export function nodeConfig(id: bigint, changes: Partial<NodeConfig> = {}): NodeConfig {
   const electionMs = changes.electionMs ?? 1000;
   return {
     id,
-    voters,
     tickMs: 100,
     electionMs,
     requestTimeoutMs: 5000 + 2 * electionMs,

@@ -64,6 +64,11 @@ function lost(text: string): RosterError {
   return otherError(GrpcStatus.DATA_LOSS, text);
 }
 
+/** What a sole voter has lost, nobody has. */
+export function notRefillable(): RosterError {
+  return lost('the log on disk was lost and there is no other voting member to fetch it from: acknowledged writes are missing');
+}
+
 /**
  * A DATA_LOSS error when the disk cannot have been left so by a crash: entries known to be committed (and so perhaps
  * acknowledged) are not there. Such a node must not vote: it would help elect a leader without them.

@@ -10,6 +10,7 @@ import type { Leadership } from './leadership.ts';
 import type { RaftLog } from './log.ts';
 import { type ConfState, type Message, MessageType, newMessage } from './messages.ts';
 import type { Outbox } from './outbox.ts';
+import type { Refill } from './refill.ts';
 import type { Tracker } from './tracker.ts';
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
@@ -27,6 +28,7 @@ export class Election {
   readonly #tracker: Tracker;
   readonly #outbox: Outbox;
   readonly #leadership: Leadership;
+  readonly #refill: Refill;
 
   #term: number;
   #vote: bigint;
@@ -44,6 +46,7 @@ export class Election {
     tracker: Tracker,
     outbox: Outbox,
     leadership: Leadership,
+    refill: Refill,
     hardState: HardState,
   ) {
     this.#config = config;
@@ -51,6 +54,7 @@ export class Election {
     this.#tracker = tracker;
     this.#outbox = outbox;
     this.#leadership = leadership;
+    this.#refill = refill;
     // A crash may keep entries of a term and lose the hard state written after them. Nothing was said in that term yet.
     const torn = log.lastTerm > hardState.term;
     this.#term = torn ? log.lastTerm : hardState.term;
@@ -99,6 +103,7 @@ export class Election {
 
   /** Dissertation 3.10: as if the election timeout had passed; without PreVote, since the leader wants it so. */
   campaignForLeader(): void {
+    if (this.#refill.isOn) return;
     this.#askedByLeader = !this.#mayCampaign;
     if (!this.#askedByLeader) this.#becomeCandidate(true);
   }
@@ -111,9 +116,11 @@ export class Election {
   /**
    * Only voters do, by the configuration in force or by the one at the end of the log: of a node that is about to lose
    * its vote the log may be the only one that is complete (dissertation 4.2.2). Not one whose state machine is being
-   * replaced, and not before a change known to be committed is in force: there might be a later one already.
+   * replaced, and not before a change known to be committed is in force: there might be a later one already. And not one
+   * that does not know what it has promised.
    */
   get #mayCampaign(): boolean {
+    if (this.#refill.isOn) return false;
     if (this.#log.hasPendingSnapshot || this.#log.hasUnappliedConfChange) return false;
     const { id } = this.#config;
     return this.#tracker.isVoter(id) || hasVote(this.#latestConf, id);
@@ -207,6 +214,13 @@ export class Election {
     this.#elapsed = 0;
   }
 
+  /** The leader says that this node has its log back (refill.ts): all it may ever have said in this term is its leader's. */
+  refilled(): void {
+    assert(this.#role === 'follower' && this.#leader !== NO_NODE, 'raft: a refill ended by nobody');
+    this.#vote = this.#leader;
+    this.#refill.end();
+  }
+
   // ---- terms (5.1)
 
   /** A higher term (5.1). False when the message is to be ignored. */
@@ -228,7 +242,9 @@ export class Election {
     if (isFromLeader(message.type) && (this.#config.checkQuorum || this.#config.preVote)) {
       // Such a leader never hears our vote requests, and we never accept its entries: our term tells it to step down,
       // or this node would be shut out for ever.
-      this.#outbox.send(newMessage(T.APPEND_RESPONSE, message.from, this.#term));
+      const response = newMessage(T.APPEND_RESPONSE, message.from, this.#term);
+      response.refill = this.#refill.life;
+      this.#outbox.send(response);
     } else if (message.type === T.PRE_VOTE) {
       // Silence would leave a candidate of an old term campaigning for ever.
       const response = newMessage(T.PRE_VOTE_RESPONSE, message.from, this.#term);
@@ -250,7 +266,7 @@ export class Election {
       this.#vote === message.from ||
       (this.#vote === NO_NODE && this.#leader === NO_NODE) ||
       (pre && message.term > this.#term);
-    const granted = free && this.#log.isUpToDate(message.index, message.log_term);
+    const granted = free && !this.#refill.isOn && this.#log.isUpToDate(message.index, message.log_term);
     const type = pre ? T.PRE_VOTE_RESPONSE : T.VOTE_RESPONSE;
     const response = newMessage(type, message.from, granted ? message.term : this.#term);
     response.reject = !granted;

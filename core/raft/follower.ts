@@ -5,6 +5,7 @@
 import type { RaftLog } from './log.ts';
 import { type Message, MessageType, newMessage, type Snapshot } from './messages.ts';
 import type { Outbox } from './outbox.ts';
+import type { Refill } from './refill.ts';
 import type { Tracker } from './tracker.ts';
 
 const T = MessageType.values;
@@ -13,16 +14,24 @@ export class Follower {
   readonly #log: RaftLog;
   readonly #tracker: Tracker;
   readonly #outbox: Outbox;
+  readonly #refill: Refill;
 
-  constructor(log: RaftLog, tracker: Tracker, outbox: Outbox) {
+  constructor(log: RaftLog, tracker: Tracker, outbox: Outbox, refill: Refill) {
     this.#log = log;
     this.#tracker = tracker;
     this.#outbox = outbox;
+    this.#refill = refill;
+  }
+
+  #responseTo(message: Message, type: typeof T.APPEND_RESPONSE | typeof T.HEARTBEAT_RESPONSE): Message {
+    const response = newMessage(type, message.from, message.term);
+    response.refill = this.#refill.life;
+    return response;
   }
 
   /** AppendEntries receiver (figure 2). The response waits until the entries are durable. */
   handleAppend(message: Message): void {
-    const response = newMessage(T.APPEND_RESPONSE, message.from, message.term);
+    const response = this.#responseTo(message, T.APPEND_RESPONSE);
     response.index = this.#log.committed;
     if (this.#tracker.isBlank) {
       // The log says how the configuration changed, not what it was in the beginning.
@@ -47,9 +56,12 @@ export class Follower {
   }
 
   handleHeartbeat(message: Message): void {
-    this.#log.commitTo(message.commit);
-    const response = newMessage(T.HEARTBEAT_RESPONSE, message.from, message.term);
-    response.context = message.context;
+    const response = this.#responseTo(message, T.HEARTBEAT_RESPONSE);
+    // It may speak of the log that is lost; and who has forgotten a later term cannot vouch for this leader.
+    if (!this.#refill.isOn) {
+      this.#log.commitTo(message.commit);
+      response.context = message.context;
+    }
     this.#outbox.send(response);
   }
 
@@ -60,7 +72,7 @@ export class Follower {
   handleSnapshot(message: Message): void {
     const { snapshot } = message;
     if (snapshot !== undefined) this.#restore(snapshot);
-    const response = newMessage(T.APPEND_RESPONSE, message.from, message.term);
+    const response = this.#responseTo(message, T.APPEND_RESPONSE);
     response.index = this.#log.committed;
     this.#outbox.send(response);
   }

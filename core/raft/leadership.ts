@@ -13,6 +13,7 @@ import type { Outbox } from './outbox.ts';
 import type { Progress } from './progress.ts';
 import { ReadOnly } from './read-only.ts';
 import type { ReadState } from './ready.ts';
+import { NO_LIFE } from './refill.ts';
 import { Replication } from './replication.ts';
 import type { Tracker } from './tracker.ts';
 import { Transfer } from './transfer.ts';
@@ -132,6 +133,10 @@ export class Leadership {
 
   // ---- the configuration
 
+  get mayChangeConf(): boolean {
+    return this.#log.applied >= this.#pendingConfIndex && this.#transfer.to === NO_NODE;
+  }
+
   /** See Raft.proposeConfChange. */
   proposeConfChange(change: ConfChange): RosterError | undefined {
     const data = encode(ConfChange, change);
@@ -188,7 +193,7 @@ export class Leadership {
   #depart(): void {
     let heir: Progress | undefined;
     for (const peer of this.#tracker.peers)
-      if (this.#tracker.isVoter(peer.id) && (heir === undefined || peer.match > heir.match)) heir = peer;
+      if (this.#tracker.isVoter(peer.id) && (heir === undefined || peer.counted > heir.counted)) heir = peer;
     if (heir !== undefined) this.#replication.sendTimeoutNow(heir.id, this.#term);
     this.#stepDown();
   }
@@ -206,7 +211,7 @@ export class Leadership {
   }
 
   #handOverIfReady(peer: Progress): boolean {
-    if (peer.id !== this.#transfer.to || peer.match < this.#log.lastIndex) return false;
+    if (peer.id !== this.#transfer.to || peer.counted < this.#log.lastIndex) return false;
     this.#replication.sendTimeoutNow(peer.id, this.#term);
     return true;
   }
@@ -265,16 +270,37 @@ export class Leadership {
     const peer = this.#tracker.peer(message.from);
     if (peer === undefined) return;
     peer.recentActive = true;
+    const refillBegins = this.#followRefill(peer, message);
     if (message.type === MessageType.values.HEARTBEAT_RESPONSE) this.#handleHeartbeatResponse(peer, message);
     else if (message.reject) this.#replication.handleRefusal(peer, message, this.#term);
     else this.#handleAcknowledgement(peer, message);
+    if (refillBegins) this.#replication.broadcast(this.#term);
+    else if (message.refill !== NO_LIFE && this.#replication.isRefilled(peer))
+      this.#replication.send(peer, this.#term, true);
+  }
+
+  /**
+   * The leader's part in a refill (refill.ts). True when one begins: there is a fence to be sent. What comes without a
+   * life may be old, but then it is true of what counts; only an acknowledgement says that the member has a log.
+   */
+  #followRefill(peer: Progress, { type, refill, reject, index }: Message): boolean {
+    if (refill === peer.refilling) return false;
+    const isAppendResponse = type === MessageType.values.APPEND_RESPONSE;
+    if (refill === NO_LIFE) {
+      if (isAppendResponse && !reject) peer.endRefill();
+      return false;
+    }
+    const next = isAppendResponse ? Math.min(index, this.#log.lastIndex) + 1 : this.#log.lastIndex + 1;
+    this.#append(NO_DATA);
+    peer.beginRefill(refill, this.#log.lastIndex, next);
+    return true;
   }
 
   #handleHeartbeatResponse(peer: Progress, message: Message): void {
     this.#replication.handleHeartbeatResponse(peer, this.#term);
     // The first TIMEOUT_NOW may be lost; a second one of this term does no harm.
     this.#handOverIfReady(peer);
-    if (message.context <= peer.readRound) return;
+    if (message.refill !== NO_LIFE || message.context <= peer.readRound) return;
     peer.readRound = message.context;
     this.#confirmReads();
   }

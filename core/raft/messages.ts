@@ -82,6 +82,8 @@ export const Message = message('roster.raft.Message', {
   transfer: bool(13),
   /** APPEND_RESPONSE of a node without a configuration: it can begin only with a snapshot. */
   needs_snapshot: bool(14),
+  /** Responses: the life in which the sender refills its lost log. APPEND: that refill is complete. See refill.ts. */
+  refill: uint64(15),
 });
 export type Message = Decoded<typeof Message>;
 
@@ -101,5 +103,6 @@ export function newMessage(type: MessageType, to: bigint, term: number): Message
     context: 0,
     transfer: false,
     needs_snapshot: false,
+    refill: 0n,
   };
 }

@@ -6,6 +6,7 @@
 import { assert } from '../util/assert.ts';
 import type { HardState } from '../wire/messages.ts';
 import { type Message, MessageType } from './messages.ts';
+import { NO_LIFE } from './refill.ts';
 
 interface Write {
   sequence: number;
@@ -67,9 +68,13 @@ export class Outbox {
     return this.#now.length > 0 || this.#next.length > 0;
   }
 
-  /** Whether the hard state is worth a write: a new term or vote. A commit index is not: it can be learned again. */
-  mustWrite(term: number, vote: bigint): boolean {
-    return term !== this.#accepted.term || vote !== this.#accepted.vote;
+  /**
+   * Whether the hard state is worth a write: a new term or vote, the end of a refill. A commit index is not: it can be
+   * learned again.
+   */
+  mustWrite(term: number, vote: bigint, life: bigint): boolean {
+    const { term: acceptedTerm, vote: acceptedVote, refilling = NO_LIFE } = this.#accepted;
+    return term !== acceptedTerm || vote !== acceptedVote || life !== refilling;
   }
 
   /**
@@ -79,9 +84,10 @@ export class Outbox {
   accept(current: HardState, withLog: boolean): { sequence: number; hardState: HardState | undefined } {
     let sequence = 0;
     let hardState: HardState | undefined;
-    if (withLog || this.mustWrite(current.term, current.vote)) {
+    const must = this.mustWrite(current.term, current.vote, current.refilling ?? NO_LIFE);
+    if (withLog || must) {
       sequence = ++this.#sequence;
-      if (this.mustWrite(current.term, current.vote) || current.commit !== this.#accepted.commit) {
+      if (must || current.commit !== this.#accepted.commit) {
         hardState = current;
         this.#accepted = current;
       }

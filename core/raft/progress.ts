@@ -4,6 +4,7 @@
  * sent ahead of their acknowledgement; in `snapshotting` the driver streams a snapshot. Sends nothing itself.
  */
 import { Inflights } from './inflights.ts';
+import { NO_LIFE } from './refill.ts';
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshotting';
 
@@ -25,6 +26,10 @@ export class Progress {
   readRound = 0;
   /** In `snapshotting`: the last entry of the snapshot on its way. */
   snapshotIndex = 0;
+  /** The life in which the member refills its log (refill.ts), or NO_LIFE. Until it is over the member counts nowhere. */
+  refilling = NO_LIFE;
+  /** While refilling: the index of the fence. */
+  fence = 0;
 
   constructor(id: bigint, inflightAppendsMax: number, inflightBytesMax: number) {
     this.id = id;
@@ -38,7 +43,29 @@ export class Progress {
     this.next = lastIndex + 1;
     this.recentActive = false;
     this.readRound = 0;
+    this.refilling = NO_LIFE;
     this.#enter('probe');
+  }
+
+  /** `match`, as far as it counts: for commits, and for who may lead next. */
+  get counted(): number {
+    return this.refilling === NO_LIFE ? this.match : 0;
+  }
+
+  /** The member has lost its log and fetches it anew, in this life: nothing is known of it but where to try next. */
+  beginRefill(life: bigint, fence: number, next: number): void {
+    this.refilling = life;
+    this.fence = fence;
+    this.match = 0;
+    this.next = next;
+    this.sentCommit = 0;
+    this.#enter('probe');
+  }
+
+  /** It speaks as a member with a log: of its word that counts, and only what it says from now on. */
+  endRefill(): void {
+    this.refilling = NO_LIFE;
+    this.match = 0;
   }
 
   becomeProbe(): void {

@@ -8,7 +8,7 @@ import { type RosterError, rosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import { type ConfChange, confAfter } from './conf-change.ts';
-import { checkRestored, NO_NODE, type RaftConfig, type Restored } from './config.ts';
+import { checkRestored, NO_NODE, notRefillable, type RaftConfig, type Restored } from './config.ts';
 import { Election, type Role } from './election.ts';
 import { Follower } from './follower.ts';
 import { Leadership } from './leadership.ts';
@@ -17,12 +17,13 @@ import { type ConfState, type Message, MessageType } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Progress } from './progress.ts';
 import type { Ready } from './ready.ts';
+import { Refill } from './refill.ts';
 import { Tracker } from './tracker.ts';
 
 const T = MessageType.values;
 
 /** What a leader knows of a member. */
-export type MemberProgress = Readonly<Pick<Progress, 'id' | 'state' | 'match' | 'recentActive'>>;
+export type MemberProgress = Readonly<Pick<Progress, 'id' | 'state' | 'match' | 'recentActive' | 'refilling'>>;
 
 /**
  * One node. The driver's loop: while `hasReady()`, take `ready()`; start its write; send its messages; apply its
@@ -41,10 +42,11 @@ export class Raft {
   readonly #log: RaftLog;
   readonly #tracker: Tracker;
   readonly #outbox: Outbox;
+  readonly #refill: Refill;
   readonly #follower: Follower;
   readonly #leadership: Leadership;
 
-  /** Throws a RosterError DATA_LOSS when `restored` lacks entries that were committed. */
+  /** Throws a RosterError DATA_LOSS when `restored` lacks entries that were committed, or that nobody else need have. */
   constructor(config: RaftConfig, restored: Restored) {
     assert(config.id !== NO_NODE, 'raft: a node needs an id');
     assert(config.heartbeatTicks > 0 && config.electionTicks > config.heartbeatTicks, 'raft: ticks out of order');
@@ -56,9 +58,19 @@ export class Raft {
     this.#tracker = new Tracker(config, restored.confState);
     const hardState = restored.hardState ?? { term: 0, vote: NO_NODE, commit: 0 };
     this.#outbox = new Outbox(config.id, hardState);
-    this.#follower = new Follower(this.#log, this.#tracker, this.#outbox);
+    this.#refill = new Refill(hardState);
+    if (this.#refill.isOn && this.#tracker.isSoleVoter) throw notRefillable();
+    this.#follower = new Follower(this.#log, this.#tracker, this.#outbox, this.#refill);
     this.#leadership = new Leadership(config, this.#log, this.#tracker, this.#outbox, () => this.#election.stepDown());
-    this.#election = new Election(config, this.#log, this.#tracker, this.#outbox, this.#leadership, hardState);
+    this.#election = new Election(
+      config,
+      this.#log,
+      this.#tracker,
+      this.#outbox,
+      this.#leadership,
+      this.#refill,
+      hardState,
+    );
   }
 
   get term(): number {
@@ -77,6 +89,10 @@ export class Raft {
   get committed(): number {
     return this.#log.committed;
   }
+  /** This node has lost its log and fetches it anew: until it is told that it has it back it has no vote (refill.ts). */
+  get refilling(): boolean {
+    return this.#refill.isOn;
+  }
   /** Leader: index of the empty entry that began its term. The leader knows what is committed once this entry is. */
   get termStart(): number {
     return this.#leadership.termStart;
@@ -89,6 +105,10 @@ export class Raft {
   get transferee(): bigint {
     return this.#leadership.transferee;
   }
+  /** Leader: a change of the configuration may be proposed now. */
+  get mayChangeConf(): boolean {
+    return this.role === 'leader' && this.#leadership.mayChangeConf;
+  }
   /** Leader: what it knows of a member; `undefined` for strangers and on other nodes. */
   progress(id: bigint): MemberProgress | undefined {
     if (this.role !== 'leader') return undefined;
@@ -97,7 +117,16 @@ export class Raft {
   /** A view of the log for drivers and tests; only this class changes it. */
   get log(): Pick<
     RaftLog,
-    'firstIndex' | 'lastIndex' | 'lastTerm' | 'committed' | 'applied' | 'stable' | 'bytes' | 'term' | 'entry'
+    | 'firstIndex'
+    | 'lastIndex'
+    | 'lastTerm'
+    | 'committed'
+    | 'applied'
+    | 'stable'
+    | 'bytes'
+    | 'term'
+    | 'entry'
+    | 'hasPendingSnapshot'
   > {
     return this.#log;
   }
@@ -113,7 +142,7 @@ export class Raft {
       this.#log.hasUnaccepted ||
       this.#log.hasNextToApply ||
       this.#leadership.hasReadStates ||
-      this.#outbox.mustWrite(this.term, this.vote)
+      this.#outbox.mustWrite(this.term, this.vote, this.#refill.life)
     );
   }
 
@@ -174,7 +203,7 @@ export class Raft {
   }
 
   #hardState(): HardState {
-    return { term: this.term, vote: this.vote, commit: this.#log.committed };
+    return this.#refill.mark({ term: this.term, vote: this.vote, commit: this.#log.committed });
   }
 
   // ---- requests
@@ -269,6 +298,7 @@ export class Raft {
         break;
       case T.APPEND:
         election.follow(message.from);
+        if (this.#refill.isOn && message.refill === this.#refill.life) election.refilled();
         this.#follower.handleAppend(message);
         break;
       case T.HEARTBEAT:

@@ -7,6 +7,7 @@ import { entryBytes, type RaftLog } from './log.ts';
 import { type Message, MessageType, newMessage } from './messages.ts';
 import type { Outbox } from './outbox.ts';
 import type { Progress } from './progress.ts';
+import { NO_LIFE } from './refill.ts';
 import type { Tracker } from './tracker.ts';
 
 const T = MessageType.values;
@@ -49,6 +50,7 @@ export class Replication {
     message.log_term = prevTerm;
     message.entries = entries;
     message.commit = this.#log.committed;
+    if (this.isRefilled(peer)) message.refill = peer.refilling;
     this.#outbox.send(message);
     peer.sent(entries.length, bytes);
     peer.sentCommit = message.commit;
@@ -68,6 +70,11 @@ export class Replication {
     this.#outbox.send(message);
     peer.becomeSnapshotting(index);
     return true;
+  }
+
+  /** The member has its log back: the fence is committed, without its help, and the member holds it. */
+  isRefilled({ refilling, fence, match }: Progress): boolean {
+    return refilling !== NO_LIFE && match >= fence && this.#log.committed >= fence;
   }
 
   /** Dissertation 3.10: the follower may begin an election at once. */

@@ -8,6 +8,7 @@ import type { RaftConfig } from './config.ts';
 import type { ConfState } from './messages.ts';
 import { Progress } from './progress.ts';
 import { majority, reachedByMajority, type VoteResult, voteResult } from './quorum.ts';
+import { NO_LIFE } from './refill.ts';
 
 export class Tracker {
   /** This node, member or not. */
@@ -156,7 +157,7 @@ export class Tracker {
   /** The last entry that a majority holds durably (5.3). Whether it may be committed by that is the leader's question. */
   majorityMatch(): number {
     if (this.isSoleVoter) return this.self.match;
-    return this.#majority((progress) => progress.match);
+    return this.#majority((progress) => progress.counted);
   }
 
   /** The last ReadIndex round that a majority has answered, this node's own answer included. */
@@ -180,7 +181,7 @@ export class Tracker {
   takeQuorumActive(): boolean {
     this.self.recentActive = true;
     const active = this.#quorums.every((voters) => {
-      const heard = voters.filter((voter) => voter.recentActive);
+      const heard = voters.filter((voter) => voter.recentActive && voter.refilling === NO_LIFE);
       return heard.length >= majority(voters.length);
     });
     for (const peer of this.#peers) peer.recentActive = false;

@@ -21,7 +21,7 @@ const FIRST_SLICE_REVISIONS = 64;
 const BYTES_PER_COST = 1024;
 
 export class CatchUp {
-  readonly #store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>;
+  #store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>;
   readonly #previous: PreviousPairs;
   readonly #limits: Readonly<WatchLimits>;
   readonly #onSynced: (watcher: Watcher) => void;
@@ -45,6 +45,11 @@ export class CatchUp {
     this.#limits = limits;
     this.#onSynced = onSynced;
     this.#sliceRevisions = Math.min(FIRST_SLICE_REVISIONS, limits.sliceRevisionsMax);
+  }
+
+  /** From now on history is read from here: it holds the same, as far as it is not compacted, and more. */
+  replaceStore(store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>): void {
+    this.#store = store;
   }
 
   /** Watchers here. */

@@ -67,6 +67,16 @@ export class IntervalTree<T> {
     if (this.#root !== undefined) collect(this.#root, key, into);
   }
 
+  /** Adds everything that is attached to any range to `into`. */
+  collectAll(into: T[]): void {
+    const waiting: Node<T>[] = this.#root === undefined ? [] : [this.#root];
+    for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+      for (const item of node.items) into.push(item);
+      if (node.left !== undefined) waiting.push(node.left);
+      if (node.right !== undefined) waiting.push(node.right);
+    }
+  }
+
   /** Whether any range holds `key`. */
   covers(key: ByteString): boolean {
     return covers(this.#root, key);

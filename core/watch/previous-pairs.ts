@@ -4,11 +4,17 @@ import { type Event, EventType } from '../wire/messages.ts';
 import { encodedEvent } from './responses.ts';
 
 export class PreviousPairs {
-  readonly #store: Pick<KvStore, 'at'>;
+  #store: Pick<KvStore, 'at'>;
   readonly #made = new Map<Event, Event>();
 
   constructor(store: Pick<KvStore, 'at'>) {
     this.#store = store;
+  }
+
+  /** From now on pairs are looked up here. */
+  replaceStore(store: Pick<KvStore, 'at'>): void {
+    this.#store = store;
+    this.clear();
   }
 
   /** `event` with prev_kv: the pair one revision earlier. Without, when the event created the key or history is compacted. */

@@ -28,7 +28,7 @@ export interface WatchHubOptions {
 
 export class WatchHub {
   readonly limits: Readonly<WatchLimits>;
-  readonly #store: WatchHubOptions['store'];
+  #store: WatchHubOptions['store'];
   readonly #clock: WatchHubOptions['clock'];
   readonly #progressIntervalMs: number;
   readonly #onWork: (() => void) | undefined;
@@ -82,6 +82,23 @@ export class WatchHub {
     }
     this.#touched.length = 0;
     this.#previous.clear();
+  }
+
+  /**
+   * `store` has taken the place of the one before: it is the same history, continued, perhaps compacted further. Nobody
+   * was told of what it has gone on by, so all who would have been are behind in history (etcd #15271: neither do
+   * revisions go back nor are events lost or repeated).
+   */
+  replaceStore(store: WatchHubOptions['store']): void {
+    const told = this.#store.revision;
+    assert(store.revision >= told, 'revisions never go back');
+    this.#store = store;
+    this.#catchUp.replaceStore(store);
+    this.#previous.replaceStore(store);
+    for (const watcher of this.#synced.all()) {
+      const from = Math.max(told + 1, watcher.startRevision);
+      if (from <= store.revision) this.#fallBehind(watcher, from);
+    }
   }
 
   /** Whether {@link work} has anything to do. */

@@ -47,6 +47,14 @@ export class WatcherIndex {
     this.#ofRange.match(key, into);
   }
 
+  /** Every watcher, in no order. */
+  all(): Watcher[] {
+    const watchers: Watcher[] = [];
+    for (const same of this.#ofKey.values()) for (const watcher of same) watchers.push(watcher);
+    this.#ofRange.collectAll(watchers);
+    return watchers;
+  }
+
   /** Whether anyone watches `key`. */
   has(key: ByteString): boolean {
     return this.#ofKey.has(key) || this.#ofRange.covers(key);

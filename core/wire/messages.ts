@@ -18,6 +18,7 @@ import {
   revision,
   string,
   sub,
+  uint32,
   uint64,
 } from './schema.ts';
 
@@ -351,6 +352,45 @@ export const MemberListResponse = message('etcdserverpb.MemberListResponse', {
 });
 export type MemberListResponse = Decoded<typeof MemberListResponse>;
 
+export const MemberAddRequest = message('etcdserverpb.MemberAddRequest', {
+  peerURLs: repeated(string(1)),
+  isLearner: bool(2),
+});
+export type MemberAddRequest = Decoded<typeof MemberAddRequest>;
+export const MemberAddResponse = message('etcdserverpb.MemberAddResponse', {
+  header: sub(1, () => ResponseHeader),
+  member: sub(2, () => Member),
+  members: repeated(sub(3, () => Member)),
+});
+export type MemberAddResponse = Decoded<typeof MemberAddResponse>;
+
+export const MemberRemoveRequest = message('etcdserverpb.MemberRemoveRequest', { ID: uint64(1) });
+export type MemberRemoveRequest = Decoded<typeof MemberRemoveRequest>;
+export const MemberRemoveResponse = message('etcdserverpb.MemberRemoveResponse', {
+  header: sub(1, () => ResponseHeader),
+  members: repeated(sub(2, () => Member)),
+});
+export type MemberRemoveResponse = Decoded<typeof MemberRemoveResponse>;
+
+export const MemberUpdateRequest = message('etcdserverpb.MemberUpdateRequest', {
+  ID: uint64(1),
+  peerURLs: repeated(string(2)),
+});
+export type MemberUpdateRequest = Decoded<typeof MemberUpdateRequest>;
+export const MemberUpdateResponse = message('etcdserverpb.MemberUpdateResponse', {
+  header: sub(1, () => ResponseHeader),
+  members: repeated(sub(2, () => Member)),
+});
+export type MemberUpdateResponse = Decoded<typeof MemberUpdateResponse>;
+
+export const MemberPromoteRequest = message('etcdserverpb.MemberPromoteRequest', { ID: uint64(1) });
+export type MemberPromoteRequest = Decoded<typeof MemberPromoteRequest>;
+export const MemberPromoteResponse = message('etcdserverpb.MemberPromoteResponse', {
+  header: sub(1, () => ResponseHeader),
+  members: repeated(sub(2, () => Member)),
+});
+export type MemberPromoteResponse = Decoded<typeof MemberPromoteResponse>;
+
 export const StatusRequest = message('etcdserverpb.StatusRequest', {});
 export type StatusRequest = Decoded<typeof StatusRequest>;
 
@@ -373,6 +413,31 @@ export const StatusResponse = message('etcdserverpb.StatusResponse', {
   downgradeInfo: sub(13, () => DowngradeInfo),
 });
 export type StatusResponse = Decoded<typeof StatusResponse>;
+
+export const MoveLeaderRequest = message('etcdserverpb.MoveLeaderRequest', { targetID: uint64(1) });
+export type MoveLeaderRequest = Decoded<typeof MoveLeaderRequest>;
+export const MoveLeaderResponse = message('etcdserverpb.MoveLeaderResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type MoveLeaderResponse = Decoded<typeof MoveLeaderResponse>;
+
+export const HashRequest = message('etcdserverpb.HashRequest', {});
+export type HashRequest = Decoded<typeof HashRequest>;
+export const HashResponse = message('etcdserverpb.HashResponse', {
+  header: sub(1, () => ResponseHeader),
+  hash: uint32(2),
+});
+export type HashResponse = Decoded<typeof HashResponse>;
+
+export const HashKVRequest = message('etcdserverpb.HashKVRequest', { revision: revision(1) });
+export type HashKVRequest = Decoded<typeof HashKVRequest>;
+export const HashKVResponse = message('etcdserverpb.HashKVResponse', {
+  header: sub(1, () => ResponseHeader),
+  hash: uint32(2),
+  compact_revision: revision(3),
+  hash_revision: revision(4),
+});
+export type HashKVResponse = Decoded<typeof HashKVResponse>;
 
 // `etcdctl endpoint health` asks for the list of alarms after its read.
 export const AlarmType = {
@@ -445,8 +510,61 @@ export const InternalRequest = message('roster.InternalRequest', {
     'request',
     sub(9, () => LeaseRevokeRequest),
   ),
+  lease_checkpoint: oneof(
+    'request',
+    sub(10, () => LeaseCheckpointRequest),
+  ),
+  member_update: oneof(
+    'request',
+    sub(11, () => MemberUpdateRequest),
+  ),
+  member_attributes: oneof(
+    'request',
+    sub(12, () => MemberAttributes),
+  ),
+  cluster_version: oneof(
+    'request',
+    sub(13, () => ClusterVersion),
+  ),
 });
 export type InternalRequest = Decoded<typeof InternalRequest>;
+
+/** What a started member tells of itself; its peer URLs came with its addition. */
+export const MemberAttributes = message('roster.MemberAttributes', {
+  ID: uint64(1),
+  name: string(2),
+  clientURLs: repeated(string(3)),
+});
+export type MemberAttributes = Decoded<typeof MemberAttributes>;
+
+/** The lowest version among the members, which all of them go by: `3.7.0`. */
+export const ClusterVersion = message('roster.ClusterVersion', { version: string(1) });
+export type ClusterVersion = Decoded<typeof ClusterVersion>;
+
+/** How much time leases had left on the leader's clock; 0: all of it again. */
+export const LeaseCheckpoint = message('roster.LeaseCheckpoint', { ID: int64(1), remaining_TTL: revision(2) });
+export type LeaseCheckpoint = Decoded<typeof LeaseCheckpoint>;
+export const LeaseCheckpointRequest = message('roster.LeaseCheckpointRequest', {
+  checkpoints: repeated(sub(1, () => LeaseCheckpoint)),
+});
+export type LeaseCheckpointRequest = Decoded<typeof LeaseCheckpointRequest>;
+
+/**
+ * What a change of the configuration is about, in the entry that makes it: `id` pairs it with the caller that waits for
+ * it; exactly one other field is set.
+ */
+export const MemberChange = message('roster.MemberChange', {
+  id: uint64(1),
+  /** A new member with the id it will have, as learner or voter. */
+  add: oneof(
+    'change',
+    sub(2, () => Member),
+  ),
+  /** A learner that becomes a voter. */
+  promote: oneof('change', uint64(3)),
+  remove: oneof('change', uint64(4)),
+});
+export type MemberChange = Decoded<typeof MemberChange>;
 
 /** What the store keeps of a lease (etcd's leasepb.Lease). */
 export const StoredLease = message('roster.StoredLease', {
@@ -458,7 +576,13 @@ export type StoredLease = Decoded<typeof StoredLease>;
 
 /** HardState of the Raft paper, figure 2: what must be on disk before a message leaves. */
 export const HardState = message('roster.HardState', { term: counter(1), vote: uint64(2), commit: counter(3) });
-export type HardState = Decoded<typeof HardState>;
+export type HardState = Decoded<typeof HardState> & {
+  /**
+   * Set while this log takes the place of a damaged one and lacks what that held (core/raft/refill.ts): a number of its
+   * own. To a log that is given a hard state, absence means no change, and 0n that the refill is over.
+   */
+  refilling?: bigint;
+};
 
 export const EntryType = {
   name: 'roster.EntryType',

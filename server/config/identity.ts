@@ -2,11 +2,15 @@
 import { createHash } from 'node:crypto';
 import type { Identity } from '../rpc/context.ts';
 
-/** First 8 bytes, big endian, of SHA-1 over the sorted peer URLs and the cluster token (etcd membership.NewMember). */
-export function memberId(peerUrls: readonly string[], clusterToken: string): bigint {
+/**
+ * First 8 bytes, big endian, of SHA-1 over the sorted peer URLs, the cluster token, and for a member that is added later
+ * the time in decimal (etcd membership.NewMember).
+ */
+export function memberId(peerUrls: readonly string[], clusterToken: string, unixSeconds?: number): bigint {
   const hash = createHash('sha1');
   hash.update([...peerUrls].sort().join(''));
   hash.update(clusterToken);
+  if (unixSeconds !== undefined) hash.update(String(unixSeconds));
   return hash.digest().readBigUInt64BE();
 }
 

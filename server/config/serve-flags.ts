@@ -3,31 +3,49 @@
  * what Roster does so far. Owns the checks that need more than one flag.
  */
 import { type FlagTable, type FlagValues, parseFlags, UsageError } from './flag-table.ts';
-import { checkUrl, choice, duration, flag, text, urls, whole } from './values.ts';
+import { parseInitialCluster } from './initial-cluster.ts';
+import { choice, duration, flag, list, text, urls, whole } from './values.ts';
 
 const UINT32_MAX = 0xffff_ffff;
 /** Above this a request would not fit the limits of a log record. */
 const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Where etcd's members listen for each other. */
+export const DEFAULT_PEER_URL = 'http://localhost:2380';
+
 export const serveFlags = {
   name: text('default', 'human-readable name of this member'),
   'data-dir': text('', "folder for everything that must survive a restart; default: the member's name + .etcd"),
-  'snapshot-catchup-entries': whole(5000, 1, 100_000_000, 'entries kept in the log behind a cut'),
+  'snapshot-count': whole(
+    10_000,
+    1,
+    100_000_000,
+    'accepted, of no effect: the log is cut whenever the database has caught up with it',
+  ),
+  'snapshot-catchup-entries': whole(5000, 1, 100_000_000, 'entries kept in the log for members that are a little late'),
   'heartbeat-interval': whole(100, 1, 60_000, 'milliseconds between heartbeats, the clock tick of consensus'),
   'election-timeout': whole(1000, 10, 50_000, 'milliseconds without a leader before an election'),
-  'listen-peer-urls': urls(
-    ['http://localhost:2380'],
-    'where other members will reach this one; a sole member does not listen there',
+  'initial-election-tick-advance': flag(
+    true,
+    'hold the first election soon after the start, once another member can be reached',
   ),
+  'pre-vote': flag(true, 'ask whether an election could be won before holding it'),
+  'listen-peer-urls': urls([DEFAULT_PEER_URL], 'where this member listens for the others'),
   'listen-client-urls': urls(['http://localhost:2379'], 'where clients reach this member'),
   'advertise-client-urls': urls(
     ['http://localhost:2379'],
     'client URLs told to the rest of the cluster and to clients',
   ),
-  'initial-advertise-peer-urls': urls(['http://localhost:2380'], 'peer URLs told to the rest of the cluster'),
+  'initial-advertise-peer-urls': urls([DEFAULT_PEER_URL], 'peer URLs told to the rest of the cluster'),
   'initial-cluster': text('', 'members at the first start: name=peerURL,...; default: this one alone'),
   'initial-cluster-state': choice('new', ['new', 'existing'], "'new' founds a cluster, 'existing' joins one"),
   'initial-cluster-token': text('etcd-cluster', 'sets apart clusters that were founded with the same configuration'),
+  'strict-reconfig-check': flag(true, 'refuse changes of the members that would cost the quorum'),
+  'max-learners': whole(1, 1, 1000, 'most members that do not vote yet'),
+  'force-new-cluster': flag(
+    false,
+    'dangerous: keep the data, drop all other members. For a cluster that has lost its majority for good',
+  ),
   'backend-batch-interval': duration(
     1000,
     0,
@@ -50,6 +68,12 @@ export const serveFlags = {
   'key-file': text('', 'PEM key of the client listener'),
   'trusted-ca-file': text('', 'PEM certificates that sign client certificates'),
   'client-cert-auth': flag(false, 'demand a client certificate signed by trusted-ca-file'),
+  'peer-cert-file': text('', 'PEM certificate between members: of the peer listener, and shown to other members'),
+  'peer-key-file': text('', 'PEM key of peer-cert-file'),
+  'peer-trusted-ca-file': text('', 'PEM certificates that sign those of the members'),
+  'peer-client-cert-auth': flag(false, 'demand of other members a certificate signed by peer-trusted-ca-file'),
+  'peer-cert-allowed-cn': list('common names of which one must be in the certificate of another member'),
+  'peer-cert-allowed-hostname': list('host names of which one must be in the certificate of another member'),
   'watch-progress-notify-interval': duration(
     600_000,
     100,
@@ -79,53 +103,33 @@ export function readServeFlags(
     throw new UsageError('--advertise-client-urls is required when --listen-client-urls is set explicitly');
   }
   checkTls(values);
-  checkCluster(values);
+  if (values['initial-cluster'] === '') {
+    values['initial-cluster'] = values['initial-advertise-peer-urls'].map((url) => `${values.name}=${url}`).join(',');
+  }
+  parseInitialCluster(values['initial-cluster']);
   return values;
 }
 
 function checkTls(values: ServeFlags): void {
-  const secure = values['listen-client-urls'].some((url) => url.startsWith('https:'));
-  const both = values['cert-file'] !== '' && values['key-file'] !== '';
-  if ((values['cert-file'] === '') !== (values['key-file'] === '')) {
-    throw new UsageError('--cert-file and --key-file must be given together');
+  const secure = (urls: readonly string[]) => urls.some((url) => url.startsWith('https:'));
+  for (const prefix of ['', 'peer-'] as const) {
+    const listen = prefix === '' ? 'listen-client-urls' : 'listen-peer-urls';
+    const [cert, key] = [`${prefix}cert-file`, `${prefix}key-file`] as const;
+    if ((values[cert] === '') !== (values[key] === ''))
+      throw new UsageError(`--${cert} and --${key} must be given together`);
+    if (secure(values[listen]) && values[cert] === '') {
+      throw new UsageError(`an https:// URL in --${listen} needs --${cert} and --${key}`);
+    }
+    if (values[`${prefix}client-cert-auth`] && values[`${prefix}trusted-ca-file`] === '') {
+      throw new UsageError(`--${prefix}client-cert-auth needs --${prefix}trusted-ca-file`);
+    }
   }
-  if (secure && !both) throw new UsageError('an https:// URL in --listen-client-urls needs --cert-file and --key-file');
-  if (values['client-cert-auth'] && values['trusted-ca-file'] === '') {
-    throw new UsageError('--client-cert-auth needs --trusted-ca-file');
+  for (const name of ['peer-cert-allowed-cn', 'peer-cert-allowed-hostname'] as const) {
+    if (values[name].length > 0 && !values['peer-client-cert-auth']) {
+      throw new UsageError(`--${name} needs --peer-client-cert-auth: otherwise nobody has to show a certificate`);
+    }
   }
-}
-
-/** `name=url,name=url,...` -> name and peer URLs; the same name may come several times. */
-export function parseInitialCluster(value: string): Map<string, string[]> {
-  const members = new Map<string, string[]>();
-  for (const part of value.split(',')) {
-    const at = part.indexOf('=');
-    if (at <= 0) throw new UsageError(`--initial-cluster: ${JSON.stringify(part)} must be name=http://host:port`);
-    const name = part.slice(0, at).trim();
-    members.set(name, [...(members.get(name) ?? []), checkUrl(part.slice(at + 1).trim())]);
-  }
-  return members;
-}
-
-function checkCluster(values: ServeFlags): void {
-  if (values['initial-cluster'] === '') {
-    values['initial-cluster'] = values['initial-advertise-peer-urls'].map((url) => `${values.name}=${url}`).join(',');
-  }
-  const members = parseInitialCluster(values['initial-cluster']);
-  const own = members.get(values.name);
-  if (own === undefined) {
-    throw new UsageError(
-      `couldn't find local name "${values.name}" in the initial cluster configuration: add ${values.name}=${values['initial-advertise-peer-urls'][0]} to --initial-cluster`,
-    );
-  }
-  if (members.size > 1 || values['initial-cluster-state'] === 'existing') {
-    throw new UsageError(
-      'clusters of several members are not supported yet: start one member with --initial-cluster-state new',
-    );
-  }
-  if (own.sort().join() !== [...values['initial-advertise-peer-urls']].join()) {
-    throw new UsageError(
-      `--initial-cluster has ${values.name}=${own.join(',')} but --initial-advertise-peer-urls is ${values['initial-advertise-peer-urls'].join(',')}: they must be the same`,
-    );
+  if (values['peer-cert-allowed-cn'].length > 0 && values['peer-cert-allowed-hostname'].length > 0) {
+    throw new UsageError('--peer-cert-allowed-cn and --peer-cert-allowed-hostname cannot be given together');
   }
 }

@@ -31,6 +31,19 @@ export function flag(initial: boolean, help: string): Flag<boolean> {
   };
 }
 
+/** Comma-separated words; none when empty. */
+export function list(help: string): Flag<readonly string[]> {
+  return {
+    initial: [],
+    help: `${help}, comma-separated`,
+    parse: (value) =>
+      value
+        .split(',')
+        .map((part) => part.trim())
+        .filter((part) => part !== ''),
+  };
+}
+
 /** A whole number of `min..max`. */
 export function whole(initial: number, min: number, max: number, help: string): Flag<number> {
   return {

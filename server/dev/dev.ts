@@ -40,7 +40,11 @@ async function start(signal: AbortSignal, say: Say, closers: (() => Promise<unkn
 
   const url = `http://127.0.0.1:${await choosePort()}`;
   const flags = readServeFlags(
-    ['--data-dir', workspace.dataDir, '--listen-client-urls', url, '--advertise-client-urls', url],
+    [
+      ...['--data-dir', workspace.dataDir, '--listen-client-urls', url, '--advertise-client-urls', url],
+      // Nobody will join.
+      ...['--listen-peer-urls', 'http://127.0.0.1:0'],
+    ],
     {},
   );
   const server = await startServer(flags, createLogger({ level: 'warn', format: 'console' }));
@@ -91,8 +95,8 @@ async function start(signal: AbortSignal, say: Say, closers: (() => Promise<unkn
   suggest(say, url, workspace, demo);
   closers.push(toggleByKeys(demo, tell));
 
-  const failure = await Promise.race([stopped(signal), server.failed, rendering]);
-  if (failure !== undefined) throw failure;
+  const failure = await Promise.race([stopped(signal), server.ended, rendering]);
+  if (failure instanceof Error) throw failure;
   say('\nstopping');
 }
 

@@ -1,10 +1,11 @@
 /**
- * The data directory: made, checked, locked. Owns its layout (`roster.json`, `member/wal`, `member/db`); never touches
- * what is inside `wal` and `db`.
+ * The data directory: made, checked, locked. Owns its layout (`roster.json`, `member/wal`, `member/db` or what has taken
+ * its place: db-folder.ts); never touches what is inside `wal` and `db`.
  */
 import fs from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { GrpcStatus, RosterError } from '../../core/errors.ts';
+import { DbFolder } from './db-folder.ts';
 import { diskError, systemCode } from './disk-error.ts';
 import { isLockName, lockFolder } from './process-lock.ts';
 
@@ -17,7 +18,9 @@ export interface DataDir {
   readonly path: string;
   /** Folder of the write-ahead log. */
   readonly walPath: string;
-  /** Folder of the database. */
+  /** Where the database is. */
+  readonly db: DbFolder;
+  /** Folder of the database in force. */
   readonly dbPath: string;
   /** Lets another process have it. */
   close(): void;
@@ -49,10 +52,19 @@ function open(root: string, warn: (message: string) => void): DataDir {
   const lock = lockFolder(root);
   try {
     const walPath = join(root, 'member', 'wal');
-    const dbPath = join(root, 'member', 'db');
-    for (const folder of [join(root, 'member'), walPath, dbPath]) makeFolder(folder);
+    makeFolder(walPath);
+    const db = new DbFolder(join(root, 'member'));
+    makeFolder(db.path);
     if (!marked) writeMarker(root);
-    return { path: root, walPath, dbPath, close: () => lock.release() };
+    return {
+      path: root,
+      walPath,
+      db,
+      get dbPath() {
+        return db.path;
+      },
+      close: () => lock.release(),
+    };
   } catch (error) {
     lock.release();
     throw error;

@@ -3,8 +3,8 @@
  * yet. Each commit is one LMDB transaction, synced before `done`; it never waits for the disk on the event loop. Does
  * not keep other processes away: the lock on the data directory is taken elsewhere.
  */
-import { type Database, open, type RootDatabase } from 'lmdb';
-import { type Backend, type BackendSize, BUCKETS, type Bucket } from '../../core/mvcc/backend.ts';
+import { type Database, open, type RangeOptions, type RootDatabase, type Transaction } from 'lmdb';
+import { type Backend, type BackendSize, type BackendView, BUCKETS, type Bucket } from '../../core/mvcc/backend.ts';
 import { type Generation, Overlay, type Row, type RowSource } from '../../core/mvcc/overlay.ts';
 import { assert } from '../../core/util/assert.ts';
 import type { ByteString } from '../../core/util/bytes.ts';
@@ -52,6 +52,7 @@ export class LmdbBackend implements Backend {
   readonly #writer: RowWriter;
   readonly #overlay = new Overlay();
   readonly #queue: Commit[] = [];
+  readonly #views = new Set<LmdbView>();
   #running = false;
   #failure: Error | undefined;
   #size: BackendSize | undefined;
@@ -126,9 +127,18 @@ export class LmdbBackend implements Backend {
     return this.#size;
   }
 
+  view(): BackendView {
+    this.#assertOpen();
+    const view = new LmdbView(this.#tables, this.#root.useReadTransaction(), () => this.#views.delete(view));
+    this.#views.add(view);
+    return view;
+  }
+
   close(done: (error?: Error) => void): void {
     this.#assertOpen();
     this.#whenClosed = done;
+    // LMDB does not survive a transaction that is ended after its environment.
+    for (const view of this.#views) view.close();
     if (!this.#running) void this.#closeRoot(done);
   }
 
@@ -187,16 +197,68 @@ function pagesOf(stats: TreeStats): number {
   return stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
 }
 
+/**
+ * A read transaction of LMDB, which sees what was committed when it began. It holds up nothing; but while it is open no
+ * page that it can see is used again, so the file grows by what is written meanwhile.
+ */
+class LmdbView implements BackendView {
+  readonly #tables: Readonly<Record<Bucket, Table>>;
+  readonly #onClose: () => void;
+  #transaction: Transaction | undefined;
+
+  constructor(tables: Readonly<Record<Bucket, Table>>, transaction: Transaction, onClose: () => void) {
+    this.#tables = tables;
+    this.#transaction = transaction;
+    this.#onClose = onClose;
+  }
+
+  get(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    // lmdb's own `get` would read from a write transaction that is open, whatever transaction it is given.
+    let found: Uint8Array | undefined;
+    this.scan(bucket, key, `${key}\0`, (_key, value) => {
+      found = value;
+      return false;
+    });
+    return found;
+  }
+
+  scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    const transaction = this.#transaction;
+    assert(transaction !== undefined, 'the view is closed');
+    if (to !== undefined && to <= from) return;
+    const rows = new TableCursor(this.#tables[bucket], from, to, transaction);
+    try {
+      for (; rows.key !== undefined; rows.advance()) if (!visit(rows.key, rows.value!)) return;
+    } finally {
+      rows.close();
+    }
+  }
+
+  close(): void {
+    this.#transaction?.done();
+    this.#transaction = undefined;
+    this.#onClose();
+  }
+}
+
 /** The rows LMDB holds. Keys and values are copies: they outlive the read transaction. */
 class TableCursor implements RowSource {
   key: ByteString | undefined;
   value: Row = null;
   readonly #rows: Iterator<{ key: ByteString; value: Buffer }>;
 
-  constructor(table: Table, from: ByteString, to: ByteString | undefined) {
+  /** As of now, or as of `transaction`. */
+  constructor(table: Table, from: ByteString, to: ByteString | undefined, transaction?: Transaction) {
     // LMDB has no empty key: nothing sorts below "\0".
-    const start = from === '' ? '\0' : from;
-    this.#rows = table.getRange(to === undefined ? { start } : { start, end: to })[Symbol.iterator]();
+    const range: RangeOptions = { start: from === '' ? '\0' : from };
+    if (to !== undefined) range.end = to;
+    if (transaction !== undefined) range.transaction = transaction;
+    this.#rows = table.getRange(range)[Symbol.iterator]();
     this.advance();
   }
 

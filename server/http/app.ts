@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { RosterError } from '../../core/errors.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
-import { CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION } from '../version.ts';
+import { versions } from '../version.ts';
 import { mountGateway } from './gateway.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -43,16 +43,14 @@ export function createApp(options: AppOptions): Hono {
     return c.text(`${JSON.stringify({ health: 'false', reason })}\n`, 503);
   });
   app.all('/health', (c) => c.text('Method Not Allowed\n', 405, { Allow: 'GET' }));
-  app.get('/version', (c) =>
-    c.json({ etcdserver: ETCD_VERSION, etcdcluster: CLUSTER_VERSION, storage: STORAGE_VERSION }),
-  );
+  app.get('/version', (c) => c.json(versions(context.machine.membership.clusterVersion)));
   app.get('/metrics', async (c) => c.text(await options.metrics.text(), 200, { 'Content-Type': options.metrics.type }));
   if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes);
   return app;
 }
 
 /** '' when healthy: there is a leader and a read goes through (etcd's /health; docs: "Monitoring etcd"). */
-function unhealthyReason(context: RpcContext, serializable: boolean): Promise<string> {
+export function unhealthyReason(context: Pick<RpcContext, 'node' | 'machine'>, serializable: boolean): Promise<string> {
   if (context.node.status().leader === 0n) return Promise.resolve('RAFT NO LEADER');
   return new Promise((resolve) => {
     const read = (error?: RosterError) => {

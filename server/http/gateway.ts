@@ -35,9 +35,16 @@ const routes: readonly (readonly [string, string])[] = [
   ['/v3/kv/lease/timetolive', '/etcdserverpb.Lease/LeaseTimeToLive'],
   ['/v3/lease/leases', '/etcdserverpb.Lease/LeaseLeases'],
   ['/v3/kv/lease/leases', '/etcdserverpb.Lease/LeaseLeases'],
+  ['/v3/cluster/member/add', '/etcdserverpb.Cluster/MemberAdd'],
+  ['/v3/cluster/member/remove', '/etcdserverpb.Cluster/MemberRemove'],
+  ['/v3/cluster/member/update', '/etcdserverpb.Cluster/MemberUpdate'],
   ['/v3/cluster/member/list', '/etcdserverpb.Cluster/MemberList'],
+  ['/v3/cluster/member/promote', '/etcdserverpb.Cluster/MemberPromote'],
   ['/v3/maintenance/status', '/etcdserverpb.Maintenance/Status'],
   ['/v3/maintenance/alarm', '/etcdserverpb.Maintenance/Alarm'],
+  ['/v3/maintenance/hash', '/etcdserverpb.Maintenance/Hash'],
+  ['/v3/maintenance/hashkv', '/etcdserverpb.Maintenance/HashKV'],
+  ['/v3/maintenance/transfer-leadership', '/etcdserverpb.Maintenance/MoveLeader'],
 ];
 
 export function mountGateway(app: Hono, methods: readonly Method[], maxRequestBytes: number): void {

@@ -7,7 +7,8 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { RosterError } from '../../core/errors.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
-import { CLUSTER_VERSION, ETCD_VERSION } from '../version.ts';
+import { ETCD_VERSION } from '../version.ts';
+import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
 
 export interface Metrics {
   readonly type: string;
@@ -86,7 +87,13 @@ const statusNames = [
   'Unauthenticated',
 ] as const;
 
-export function createMetrics(context: RpcContext, counts: RpcCounts): Metrics {
+export interface MetricsSources {
+  readonly calls: RpcCounts;
+  readonly peers: PeerTraffic;
+  readonly leaders: { readonly count: number };
+}
+
+export function createMetrics(context: RpcContext, { calls, peers, leaders }: MetricsSources): Metrics {
   const registry = new Registry();
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
@@ -108,10 +115,11 @@ export function createMetrics(context: RpcContext, counts: RpcCounts): Metrics {
       },
     });
   const { node, machine } = context;
-  const { store } = machine;
 
   gauge('etcd_server_has_leader', 'Whether a leader exists: 1 or 0.', () => (node.status().leader === 0n ? 0 : 1));
   gauge('etcd_server_is_leader', 'Whether this member leads: 1 or 0.', () => (node.status().isLeader ? 1 : 0));
+  gauge('etcd_server_is_learner', 'Whether this member is a learner: 1 or 0.', () => (context.isLearner() ? 1 : 0));
+  counter('etcd_server_leader_changes_seen_total', 'Changes of the leader.', () => leaders.count);
   counter(
     'etcd_server_proposals_committed_total',
     'Index of the last committed entry.',
@@ -120,14 +128,15 @@ export function createMetrics(context: RpcContext, counts: RpcCounts): Metrics {
   counter('etcd_server_proposals_applied_total', 'Index of the last applied entry.', () => node.status().appliedIndex);
   gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
   gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
-  gauge('etcd_debugging_mvcc_keys_total', 'Live keys.', () => store.keyCount);
+  gauge('etcd_debugging_mvcc_keys_total', 'Live keys.', () => machine.store.keyCount);
   gauge('etcd_debugging_mvcc_watch_stream_total', 'Watch streams.', () => machine.hub.counts.streams);
   gauge('etcd_debugging_mvcc_watcher_total', 'Watchers.', () => machine.hub.counts.watchers);
   gauge('etcd_debugging_mvcc_slow_watcher_total', 'Watchers that catch up.', () => machine.hub.counts.unsynced);
-  gauge('etcd_debugging_mvcc_current_revision', 'Current revision of the store.', () => store.revision);
-  gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => store.compactRevision);
+  gauge('etcd_debugging_mvcc_current_revision', 'Current revision of the store.', () => machine.store.revision);
+  gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => machine.store.compactRevision);
   identity(registry, context);
-  rpcs(registry, counts);
+  peerMetrics(registry, context, peers);
+  rpcs(registry, calls);
   processMetrics(registry);
   return { type: registry.contentType, text: () => registry.metrics() };
 }
@@ -136,12 +145,17 @@ function identity(registry: Registry, context: RpcContext): void {
   const one = (name: string, help: string, label: string, value: string) =>
     new Gauge({ name, help, labelNames: [label], registers: [registry] }).set({ [label]: value }, 1);
   one('etcd_server_version', 'Version of the API this server speaks.', 'server_version', ETCD_VERSION);
-  one(
-    'etcd_cluster_version',
-    'Version the cluster has agreed on.',
-    'cluster_version',
-    CLUSTER_VERSION.replace(/\.\d+$/, ''),
-  );
+  new Gauge({
+    name: 'etcd_cluster_version',
+    help: 'Version the cluster has agreed on.',
+    labelNames: ['cluster_version'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const { clusterVersion } = context.machine.membership;
+      if (clusterVersion !== '') this.set({ cluster_version: clusterVersion.replace(/\.\d+$/, '') }, 1);
+    },
+  });
   one('etcd_server_id', 'ID of this member.', 'server_id', context.identity.memberId.toString(16));
 }
 

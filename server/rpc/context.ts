@@ -17,8 +17,10 @@ export interface RpcContext {
   readonly identity: Identity;
   readonly node: Node;
   readonly machine: StateMachine;
-  /** Members of the cluster, sorted by ID. */
+  /** Members of the cluster, as far as this one knows, sorted by ID. */
   members(): Member[];
+  /** Whether this member is a learner: it answers hardly anything then (see guard.ts). */
+  isLearner(): boolean;
   readonly limits: RpcLimits;
 }
 
@@ -28,6 +30,18 @@ export const GRPC_OVERHEAD_BYTES = 512 * 1024;
 export interface RpcLimits {
   maxTxnOps: number;
   maxRequestBytes: number;
+  /** See --election-timeout; etcd's default when absent. */
+  electionMs?: number;
+}
+
+/** A context whose members are those of the machine. */
+export function rpcContext(parts: Pick<RpcContext, 'identity' | 'node' | 'machine' | 'limits'>): RpcContext {
+  const { membership } = parts.machine;
+  return {
+    ...parts,
+    members: () => membership.members,
+    isLearner: () => membership.member(parts.identity.memberId)?.isLearner === true,
+  };
 }
 
 /** A response that has, or may have, a header. */

@@ -1,8 +1,8 @@
-/** etcdserverpb.Lease: grants and revocations are replicated; renewals are answered by the leader's clock alone. */
+/** etcdserverpb.Lease: grants and revocations are replicated; renewals and remaining times are the leader's to tell. */
 import { randomBytes } from 'node:crypto';
-import { RosterError, rosterError } from '../../core/errors.ts';
+import { RosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
-import { afterReadIndex, header, proposed, type RpcContext } from './context.ts';
+import { afterReadIndex, completed, header, proposed, type RpcContext } from './context.ts';
 import { type Method, type Responder, type StreamMethod, type UnaryDone, unary } from './service.ts';
 
 /** Chances that the server's own random ids collide this often in a row are nil; then something else is wrong. */
@@ -39,16 +39,12 @@ function revoke(context: RpcContext): Method {
   );
 }
 
-/** Renewals wait for the read index: a node that no longer leads must not prolong what its successor may expire. */
-function renew(context: RpcContext, id: bigint, done: UnaryDone<m.LeaseKeepAliveResponse>): void {
-  context.node.linearizableRead((error) => {
-    if (error !== undefined) return done(error);
-    // A read confirmed while this member led may be answered after it has ceased to.
-    if (!context.machine.lessor.primary) return done(rosterError('NotLeader'));
-    const answer = { header: header(context, context.machine.store.revision), ID: id, TTL: 0 };
-    answer.TTL = context.machine.lessor.renew(id) ?? 0;
-    done(answer);
-  });
+/** The header is as before the renewal, as with etcd. TTL 0: there is no such lease, or its time is up. */
+function renew(context: RpcContext, ID: bigint, done: UnaryDone<m.LeaseKeepAliveResponse>): void {
+  const before = header(context, context.machine.store.revision);
+  context.node.renewLease(ID, (result) =>
+    done(result instanceof RosterError ? result : { header: before, ID, TTL: result }),
+  );
 }
 
 function keepAlive(context: RpcContext): StreamMethod<m.LeaseKeepAliveRequest, m.LeaseKeepAliveResponse> {
@@ -117,20 +113,9 @@ class OrderedAnswers<Res extends object> {
 }
 
 function timeToLive(context: RpcContext): Method {
-  const { machine } = context;
-  const read = (request: m.LeaseTimeToLiveRequest): m.LeaseTimeToLiveResponse => {
-    const found = machine.lessor.timeToLive(request.ID);
-    return {
-      header: header(context, machine.store.revision),
-      ID: request.ID,
-      TTL: found?.remainingSeconds ?? -1,
-      grantedTTL: found?.ttlSeconds ?? 0,
-      keys: found !== undefined && request.keys ? found.keys() : [],
-    };
-  };
   const path = '/etcdserverpb.Lease/LeaseTimeToLive';
-  return unary(path, m.LeaseTimeToLiveRequest, m.LeaseTimeToLiveResponse, (_call, request, done) =>
-    afterReadIndex(context, false, () => read(request), done),
+  return unary(path, m.LeaseTimeToLiveRequest, m.LeaseTimeToLiveResponse, (_call, { ID, keys }, done) =>
+    context.node.leaseTimeToLive(ID, keys, (result) => done(completed(context, result))),
   );
 }
 

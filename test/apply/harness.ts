@@ -2,6 +2,8 @@ import { createStateMachine, type StateMachineLimits } from '../../core/apply/cr
 import type { StateMachine } from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
 import { MemoryBackend, MemoryDisk } from '../../core/mvcc/memory-backend.ts';
+import { MemoryPlace, MemoryStaging } from '../../core/mvcc/memory-staging.ts';
+import type { StatePoint, StateWriter } from '../../core/node/machine.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
 
@@ -16,14 +18,21 @@ export class ManualClock {
 /** A state machine on memory, fed entry by entry, with a disk that can be reopened. */
 export class Harness {
   readonly clock = new ManualClock();
-  readonly backend: MemoryBackend;
+  readonly place: MemoryPlace;
   readonly machine: StateMachine;
   /** Backend work that has not happened yet. */
   readonly tasks: (() => void)[] = [];
 
   constructor(limits: Partial<StateMachineLimits> = {}, disk = new MemoryDisk()) {
-    this.backend = new MemoryBackend((task) => this.tasks.push(task), disk);
-    this.machine = createStateMachine({ backend: this.backend, clock: this.clock, limits });
+    const defer = (task: () => void) => this.tasks.push(task);
+    this.place = new MemoryPlace(disk);
+    const backend = new MemoryBackend(defer, disk);
+    const staging = new MemoryStaging(this.place, defer);
+    this.machine = createStateMachine({ backend, staging, clock: this.clock, limits });
+  }
+
+  get backend(): MemoryBackend {
+    return this.machine.backend as MemoryBackend;
   }
 
   /** Applies one request as the next entry. */
@@ -68,8 +77,8 @@ export class Harness {
 
   /** Runs background work to its end. */
   settle(): void {
-    while (this.machine.work()) {}
-    this.flush();
+    do this.flush();
+    while (this.machine.work() || this.tasks.length > 0);
   }
 
   /** Lets the backend finish what it has begun. */
@@ -77,9 +86,43 @@ export class Harness {
     for (let task = this.tasks.shift(); task !== undefined; task = this.tasks.shift()) task();
   }
 
+  /** Makes durable what has been applied. */
+  commit(): void {
+    this.machine.commit(() => {});
+    this.flush();
+  }
+
+  /** A writer that has got all of this state, as of the last commit, in pieces of about `pieceBytes`; and what it is. */
+  sendTo(other: Harness, pieceBytes = 1000): { writer: StateWriter; point: StatePoint } {
+    const reader = this.machine.read();
+    const writer = other.machine.receive();
+    for (let from: string | undefined = ''; from !== undefined; ) {
+      const piece = reader.read(from, pieceBytes);
+      const refusal = writer.write(piece.rows);
+      if (refusal !== undefined) throw refusal;
+      from = piece.next;
+    }
+    reader.close();
+    return { writer, point: reader.point };
+  }
+
+  /** Takes over the state of `other`, as of its last commit, and returns when it is in force. Throws what `done` is given. */
+  installFrom(other: Harness, pieceBytes?: number): void {
+    const { writer, point } = other.sendTo(this, pieceBytes);
+    let result: Error | 'installed' | undefined;
+    this.machine.install(writer, point, (error) => {
+      result = error ?? 'installed';
+    });
+    while (result === undefined) {
+      this.flush();
+      if (result === undefined) this.machine.work();
+    }
+    if (result instanceof Error) throw result;
+  }
+
   /** What a new process finds after a crash: only what was committed. */
   reopened(limits: Partial<StateMachineLimits> = {}): Harness {
-    const next = new Harness(limits, this.backend.disk);
+    const next = new Harness(limits, this.place.disk);
     for (const _ of next.machine.restore());
     return next;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describeFlags, environmentName, UsageError } from '../../server/config/flag-table.ts';
-import { parseInitialCluster, readServeFlags, serveFlags } from '../../server/config/serve-flags.ts';
+import { readServeFlags, serveFlags } from '../../server/config/serve-flags.ts';
 
 const read = (args: string[], environment: Record<string, string> = {}) => readServeFlags(args, environment);
 
@@ -14,6 +14,16 @@ describe('readServeFlags()', () => {
     expect(flags['election-timeout']).toBe(1000);
     expect(flags['max-request-bytes']).toBe(1_572_864);
     expect(flags['initial-cluster']).toBe('default=http://localhost:2380');
+    expect(flags['initial-cluster-state']).toBe('new');
+    expect(flags['listen-peer-urls']).toEqual(['http://localhost:2380']);
+    expect(flags['snapshot-count']).toBe(10_000);
+    expect(flags['snapshot-catchup-entries']).toBe(5000);
+    expect(flags['max-learners']).toBe(1);
+    expect(flags['strict-reconfig-check']).toBe(true);
+    expect(flags['pre-vote']).toBe(true);
+    expect(flags['initial-election-tick-advance']).toBe(true);
+    expect(flags['force-new-cluster']).toBe(false);
+    expect(flags['peer-cert-allowed-cn']).toEqual([]);
   });
 
   it('takes one dash or two, a space or an equals sign', () => {
@@ -67,9 +77,26 @@ describe('readServeFlags()', () => {
       'invalid value "5" for flag --grpc-keepalive-min-time: must be a duration such as 300ms, 5s or 1h30m',
     ],
     [['--cert-file', 'a'], '--cert-file and --key-file must be given together'],
-    [['--initial-cluster', 'other=http://a:1'], /couldn't find local name "default"/],
-    [['--initial-cluster', 'default=http://localhost:2380,b=http://b:2380'], /several members are not supported yet/],
-    [['--initial-cluster', 'default=http://other:2380'], /they must be the same/],
+    [['--initial-cluster', 'http://a:1'], '--initial-cluster: "http://a:1" must be name=http://host:port'],
+    [['--initial-cluster', 'a=a:1'], '"a:1" must begin with http:// or https://'],
+    [['--initial-cluster-state', 'old'], 'must be one of new, existing'],
+    [['--max-learners', '0'], 'must be a whole number from 1 to 1000'],
+    [['--peer-key-file', 'a'], '--peer-cert-file and --peer-key-file must be given together'],
+    [
+      ['--listen-peer-urls', 'https://localhost:1'],
+      'an https:// URL in --listen-peer-urls needs --peer-cert-file and --peer-key-file',
+    ],
+    [['--peer-client-cert-auth'], '--peer-client-cert-auth needs --peer-trusted-ca-file'],
+    [['--peer-cert-allowed-cn', 'a'], '--peer-cert-allowed-cn needs --peer-client-cert-auth'],
+    [
+      [
+        '--peer-client-cert-auth',
+        '--peer-trusted-ca-file=ca',
+        '--peer-cert-allowed-cn=a',
+        '--peer-cert-allowed-hostname=b',
+      ],
+      '--peer-cert-allowed-cn and --peer-cert-allowed-hostname cannot be given together',
+    ],
     [
       ['--log-level', 'loud'],
       'invalid value "loud" for flag --log-level: must be one of debug, info, warn, error, panic, fatal',
@@ -85,6 +112,26 @@ describe('readServeFlags()', () => {
     );
   });
 
+  it('reads the flags of a member of several from the environment too', () => {
+    const flags = read([], {
+      ETCD_NAME: 'b',
+      ETCD_INITIAL_CLUSTER: 'a=http://a:2380,b=http://b:2380',
+      ETCD_STRICT_RECONFIG_CHECK: 'false',
+      ETCD_PRE_VOTE: 'false',
+      ETCD_PEER_CLIENT_CERT_AUTH: 'true',
+      ETCD_PEER_TRUSTED_CA_FILE: 'ca.pem',
+      ETCD_PEER_CERT_ALLOWED_CN: 'x, y,',
+    });
+    expect(flags['initial-cluster']).toBe('a=http://a:2380,b=http://b:2380');
+    expect([flags['strict-reconfig-check'], flags['pre-vote']]).toEqual([false, false]);
+    expect(flags['peer-cert-allowed-cn']).toEqual(['x', 'y']);
+  });
+
+  it('names itself in the initial cluster when that is not given', () => {
+    const flags = read(['--name', 'm', '--initial-advertise-peer-urls', 'http://m:2,http://m:1']);
+    expect(flags['initial-cluster']).toBe('m=http://m:1,m=http://m:2');
+  });
+
   it("parses Go's durations", () => {
     const interval = (value: string) => read(['--grpc-keepalive-min-time', value])['grpc-keepalive-min-time'];
     expect(interval('250ms')).toBe(250);
@@ -96,14 +143,5 @@ describe('readServeFlags()', () => {
   it('describes every flag', () => {
     const text = describeFlags(serveFlags);
     for (const name of Object.keys(serveFlags)) expect(text).toContain(`--${name} `);
-  });
-});
-
-describe('parseInitialCluster()', () => {
-  it('gathers the URLs of a repeated name', () => {
-    expect([...parseInitialCluster('a=http://x:1,b=http://y:2,a=http://z:3')]).toEqual([
-      ['a', ['http://x:1', 'http://z:3']],
-      ['b', ['http://y:2']],
-    ]);
   });
 });

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BACKEND_KEY_BYTES_MAX, type Backend, BUCKETS, type Bucket } from '../../core/mvcc/backend.ts';
+import {
+  BACKEND_KEY_BYTES_MAX,
+  type Backend,
+  type BackendView,
+  BUCKETS,
+  type Bucket,
+} from '../../core/mvcc/backend.ts';
 import { AssertionError } from '../../core/util/assert.ts';
 import { type ByteString, EMPTY_BYTES, fromByteString, toByteString } from '../../core/util/bytes.ts';
 
@@ -26,7 +32,7 @@ function close(backend: Backend): Promise<void> {
 }
 
 function rowsOf(
-  backend: Backend,
+  backend: Pick<BackendView, 'scan'>,
   bucket: Bucket,
   from: ByteString = '',
   to?: ByteString,
@@ -263,6 +269,86 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
       expect(() => backend.commit(() => {})).toThrow(AssertionError);
     });
 
+    it('gives views of what was committed, which nothing changes', async () => {
+      const empty = backend.view();
+      backend.put('key', 'a', bytes('1'));
+      backend.put('key', 'b', bytes('1'));
+      expect(rowsOf(backend.view(), 'key')).toEqual([]);
+      await commit(backend);
+      const first = backend.view();
+      backend.put('key', 'a', bytes('2'));
+      backend.delete('key', 'b');
+      backend.put('key', 'c', bytes('2'));
+      backend.put('meta', 'm', EMPTY_BYTES);
+      const done = commit(backend);
+      const stillFirst = backend.view();
+      await done;
+      const second = backend.view();
+      backend.put('key', 'a', bytes('3'));
+      backend.delete('key', 'c');
+      await commit(backend);
+      const one = [
+        ['a', '1'],
+        ['b', '1'],
+      ];
+      expect(rowsOf(empty, 'key')).toEqual([]);
+      expect(rowsOf(first, 'key')).toEqual(one);
+      expect(rowsOf(stillFirst, 'key')).toEqual(one);
+      expect(rowsOf(first, 'key', 'aa')).toEqual(one.slice(1));
+      expect(rowsOf(first, 'key', 'a', 'b')).toEqual(one.slice(0, 1));
+      expect(rowsOf(first, 'key', '', undefined, 1)).toEqual(one.slice(0, 1));
+      expect(rowsOf(first, 'key', 'b', 'a')).toEqual([]);
+      expect([first.get('key', 'a'), first.get('key', 'b'), first.get('key', 'c'), first.get('meta', 'm')]).toEqual([
+        bytes('1'),
+        bytes('1'),
+        undefined,
+        undefined,
+      ]);
+      expect(rowsOf(second, 'key')).toEqual([
+        ['a', '2'],
+        ['c', '2'],
+      ]);
+      expect(second.get('meta', 'm')?.length).toBe(0);
+      expect(rowsOf(backend, 'key')).toEqual([['a', '3']]);
+      first.close();
+      expect(() => first.get('key', 'a')).toThrow(AssertionError);
+      expect(() => rowsOf(first, 'key')).toThrow(AssertionError);
+      expect(rowsOf(stillFirst, 'key')).toEqual(one);
+    });
+
+    it('keeps a view as it is while large commits go on, and ends it with itself', async () => {
+      const rows = 6_000;
+      const key = (i: number) => String(i).padStart(8, '0');
+      for (let i = 0; i < rows; i++) backend.put('key', key(i), bytes(`first ${i}`));
+      await commit(backend);
+      const view = backend.view();
+      for (let round = 0; round < 3; round++) {
+        for (let i = 0; i < rows; i++) {
+          if ((i + round) % 3 === 0) backend.delete('key', key(i));
+          else backend.put('key', key(i), bytes(`round ${round}`));
+        }
+        let finished = false;
+        const done = commit(backend).then(() => {
+          finished = true;
+        });
+        for (let looks = 0; !finished; looks++) {
+          const i = (looks * 997) % (rows - 10);
+          expect(toByteString(view.get('key', key(i))!)).toBe(`first ${i}`);
+          const expected = Array.from({ length: 10 }, (_, n) => [key(i + n), `first ${i + n}`]);
+          expect(rowsOf(view, 'key', key(i), undefined, 10)).toEqual(expected);
+          expect(toByteString(backend.get('key', key(i + 2)) ?? EMPTY_BYTES)).toBe(
+            (i + 2 + round) % 3 === 0 ? '' : `round ${round}`,
+          );
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        await done;
+      }
+      expect(rowsOf(view, 'key')).toEqual(Array.from({ length: rows }, (_, i) => [key(i), `first ${i}`]));
+      await reopen();
+      expect(() => view.get('key', key(0))).toThrow(AssertionError);
+      expect(rowsOf(backend, 'key').length).toBe(rows - rows / 3);
+    });
+
     it('agrees with a model under any sequence of operations', async () => {
       const key = fc.constantFrom('a', 'b', 'ba', 'c', 'd\xff', 'e', 'f', 'g');
       const operation = fc.oneof(
@@ -275,6 +361,7 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
         { weight: 2, arbitrary: fc.record({ op: fc.constant('commit' as const) }) },
         { weight: 2, arbitrary: fc.record({ op: fc.constant('wait' as const) }) },
         { weight: 1, arbitrary: fc.record({ op: fc.constant('reopen' as const) }) },
+        { weight: 2, arbitrary: fc.record({ op: fc.constant('view' as const) }) },
       );
       await fc.assert(
         fc.asyncProperty(fc.array(operation, { maxLength: 40 }), async (operations) => {
@@ -283,6 +370,7 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
           let now = new Map<string, string>();
           let committed = new Map<string, string>();
           let last = Promise.resolve();
+          let views: { view: BackendView; rows: [string, string][] }[] = [];
           for (const step of operations) {
             if (step.op === 'put') {
               const value = Buffer.from(step.value).toString('latin1');
@@ -301,11 +389,17 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
               committed = new Map(now);
               last = commit(backend);
             } else if (step.op === 'wait') await last;
-            else {
+            else if (step.op === 'view') {
+              await last;
+              views.push({ view: backend.view(), rows: [...committed].sort(([a], [b]) => (a < b ? -1 : 1)) });
+            } else {
               await reopen();
               now = new Map(committed);
+              views = [];
             }
+            for (const { view, rows } of views) expect(rowsOf(view, 'key')).toEqual(rows);
           }
+          for (const { view } of views) view.close();
           for (const k of ['a', 'b', 'ba', 'c', 'd\xff', 'e', 'f', 'g']) {
             const value = backend.get('key', k);
             expect(value === undefined ? undefined : toByteString(value)).toBe(now.get(k));

@@ -27,13 +27,15 @@ export class Driver {
   failing = false;
   readonly #random: Prng;
   readonly #segmentBytes: number;
+  readonly #entryBytesMax: number;
   #states: State[] = [{ baseIndex: 0, baseTerm: 0, entries: [], hardState: hard(0, 0, 0n) }];
   /** Position in #states of the last one whose call was acknowledged. */
   #acknowledged = 0;
   #released = 0;
 
-  constructor(disk: MemoryDisk, segmentBytes: number, random: Prng) {
+  constructor(disk: MemoryDisk, segmentBytes: number, random: Prng, entryBytesMax = 300) {
     this.disk = disk;
+    this.#entryBytesMax = entryBytesMax;
     this.#segmentBytes = segmentBytes;
     this.#random = random;
     this.wal = open(disk, { segmentBytes });
@@ -65,7 +67,7 @@ export class Driver {
     const before = kept.at(-1)?.term ?? baseTerm;
     const term = newTerm ? Math.max(hardState.term, before, entries.at(-1)?.term ?? 0) + 1 : Math.max(before, 1);
     const count = 1 + this.#random.int(4);
-    const added = Array.from({ length: count }, (_, i) => entry(from + i, term, this.#random.int(300)));
+    const added = Array.from({ length: count }, (_, i) => entry(from + i, term, this.#random.int(this.#entryBytesMax)));
     const next = hard(Math.max(term, hardState.term), hardState.commit, hardState.vote);
     this.#call({ baseIndex, baseTerm, entries: [...kept, ...added], hardState: next }, (done) =>
       this.wal.append(added, next.term === hardState.term ? undefined : next, done),
@@ -123,7 +125,7 @@ export class Driver {
   /** Checks that `image` recovers to one of the states it may have; returns which. */
   check(image: MemoryDisk): number {
     const found = recovered(image);
-    for (let i = this.#states.length - 1; i >= this.#acknowledged; i--) if (this.#matches(found, i)) return i;
+    for (let i = this.#states.length - 1; i >= this.#acknowledged; i--) if (this.matches(found, i)) return i;
     const { baseIndex, entries, hardState } = this.#states[this.#acknowledged]!;
     expect({ entries: plain(found.entries), hardState: found.hardState, first: found.firstIndex }).toEqual({
       entries: plain(entries.slice(Math.max(0, found.prevIndex - baseIndex))),
@@ -133,7 +135,8 @@ export class Driver {
     return -1;
   }
 
-  #matches(found: Recovered, position: number): boolean {
+  /** Whether that is the state at `position`. */
+  matches(found: Recovered, position: number): boolean {
     const { baseIndex, baseTerm, entries, hardState } = this.#states[position]!;
     const { prevIndex, prevTerm } = found;
     if (prevIndex < baseIndex || prevIndex > Math.max(baseIndex, this.#released)) return false;

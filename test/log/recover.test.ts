@@ -381,7 +381,7 @@ describe('files', () => {
 
   it('of no use are removed so that a crash leaves no gap', () => {
     const { disk } = written(2);
-    const blank = [new Uint8Array(64)];
+    const blank = [new Uint8Array(64).fill(1)];
     for (const number of [2, 3, 4]) disk.create(segmentName(number), 4096, blank, () => {});
     disk.settle();
     const { leftovers } = recovered(disk);

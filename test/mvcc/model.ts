@@ -15,6 +15,11 @@ interface Change {
 /** Leases as a plain map, to compare with. */
 export class LeaseMap implements KeyLeases {
   readonly of = new Map<ByteString, bigint>();
+  /** Leases that do not exist. */
+  readonly missing = new Set<bigint>();
+  has(lease: bigint): boolean {
+    return !this.missing.has(lease);
+  }
   attach(lease: bigint, key: ByteString): void {
     if (lease === 0n) throw new Error('lease 0 is none');
     this.of.set(key, lease);

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { IdGenerator } from '../../core/node/id-generator.ts';
 import { entryBytes } from '../../core/raft/log.ts';
-import { Bench, FakeWal, ListMachine, put } from './world.ts';
+import { ListMachine } from './list-machine.ts';
+import { Bench, FakeWal, put } from './world.ts';
 
 describe('starting', () => {
   it('a sole voter elects itself; the machine leads when it has applied the first entry of the term', () => {
@@ -11,6 +12,7 @@ describe('starting', () => {
       id: 1n,
       leader: 0n,
       isLeader: false,
+      isLearner: false,
       term: 0,
       commitIndex: 0,
       appliedIndex: 0,
@@ -26,6 +28,7 @@ describe('starting', () => {
       id: 1n,
       leader: 1n,
       isLeader: true,
+      isLearner: false,
       term: 1,
       commitIndex: 1,
       appliedIndex: 1,

@@ -12,10 +12,11 @@ import type { Wal } from '../../core/log/wal.ts';
 import { MemoryDisk as BackendDisk, MemoryBackend } from '../../core/mvcc/memory-backend.ts';
 import { Node } from '../../core/node/node.ts';
 import { NODE_LIMITS, nodeConfig, type RecoveredLog } from '../../core/node/world.ts';
+import { confStateOf } from '../../core/raft/conf-change.ts';
 import { assert } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
 import type { PutResponse } from '../../core/wire/messages.ts';
-import { put } from './world.ts';
+import { member, put } from './world.ts';
 
 const SEEDS = Number(process.env.NODE_SEEDS ?? 60);
 const FIRST_SEED = Number(process.env.NODE_FROM ?? 1);
@@ -68,6 +69,7 @@ class Member {
     const backend = new MemoryBackend((task) => void this.#commits.push(task), this.#backendDisk);
     this.#machine = createStateMachine({ backend, clock: { nowMs: () => 0 } });
     run(this.#machine.restore());
+    if (this.#machine.confState.voters.length === 0) this.#found();
     const { wal, recovered } = this.#openLog(this.#machine.appliedIndex);
     const limits = { ...NODE_LIMITS, catchupEntries: this.prng.int(20), applyEntriesMax: 1 + this.prng.int(5) };
     const world = {
@@ -82,8 +84,19 @@ class Member {
         throw error;
       },
     };
-    this.#node = new Node(nodeConfig(1n, [1n], { limits }), world, recovered);
+    this.#node = new Node(nodeConfig(1n, { limits }), world, recovered);
     this.#node.start();
+  }
+
+  /** Its cluster begins: whom it consists of is durable before there is a log. */
+  #found(): void {
+    this.#machine.bootstrap([member(1n)], confStateOf([1n]));
+    let durable = false;
+    this.#machine.commit(() => {
+      durable = true;
+    });
+    for (const task of this.#commits.splice(0)) task();
+    assert(durable, 'the first state is durable');
   }
 
   step(): void {

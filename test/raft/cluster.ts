@@ -73,6 +73,14 @@ export class Disk {
     this.restored = { ...this.restored, appliedIndex: index, confState };
   }
 
+  /** The log is damaged, the state is not: a new log of that life takes its place (core/log/set-aside.ts). */
+  loseLog(life: bigint): void {
+    const { entries, firstIndex, prevTerm, appliedIndex, confState } = this.restored;
+    const term = entries[appliedIndex - firstIndex]?.term ?? prevTerm;
+    const hardState = { term, vote: 0n, commit: appliedIndex, refilling: life };
+    this.restored = { hardState, entries: [], firstIndex: appliedIndex + 1, prevTerm: term, appliedIndex, confState };
+  }
+
   /** The log up to `index` is thrown away. */
   compact(index: number): void {
     const { entries, firstIndex } = this.restored;
@@ -127,6 +135,12 @@ export class Member {
     this.applied = this.applied.filter((entry) => entry.index <= appliedIndex);
     this.confs = this.confs.filter(({ index }) => index <= appliedIndex);
     this.raft = new Raft(this.#config, this.disk.restored);
+  }
+
+  /** The same with a log that is damaged. */
+  loseLog(life: bigint): void {
+    this.disk.loseLog(life);
+    this.crash();
   }
 
   /** The same after a clean stop, with some settings changed. */
@@ -340,5 +354,8 @@ export function data(entry: Entry): string {
 }
 
 export function hardStateText(state: HardState | undefined): string {
-  return state === undefined ? '-' : `term ${state.term}, vote ${state.vote}, commit ${state.commit}`;
+  if (state === undefined) return '-';
+  const text = `term ${state.term}, vote ${state.vote}, commit ${state.commit}`;
+  if (state.refilling === undefined) return text;
+  return `${text}, ${state.refilling === 0n ? 'refilled' : `refilling ${state.refilling}`}`;
 }

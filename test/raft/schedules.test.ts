@@ -1,14 +1,16 @@
 /**
  * Clusters under random schedules: messages lost, doubled and out of order, disks that finish late, crashes that keep a
  * prefix of the writes under way (even half of one), partitions; and on top of that members that come and go, singly and
- * jointly, learners, leadership handed over, logs cut so short that snapshots are needed. The safety properties are checked after
+ * jointly, learners, leadership handed over, logs cut so short that snapshots are needed, logs lost. The safety properties are checked after
  * each step (cluster.ts); afterwards a healed cluster must get going and every read must have seen what was
  * acknowledged before it began.
  */
 import { describe, expect, it } from 'vitest';
 import type { ConfState } from '../../core/raft/messages.ts';
+import type { Raft } from '../../core/raft/raft.ts';
 import { assert } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
+import { type Entry, EntryType } from '../../core/wire/messages.ts';
 import { Cluster, type Member, text } from './cluster.ts';
 import { confChange } from './conf-text.ts';
 
@@ -25,6 +27,13 @@ class Counts {
   jointChanges = 0;
   snapshots = 0;
   transfers = 0;
+  lostLogs = 0;
+  refills = 0;
+}
+
+/** It knows nobody yet. */
+function isBlank({ confState }: Raft): boolean {
+  return confState.voters.length === 0;
 }
 
 function includes({ voters, voters_outgoing, learners }: ConfState, id: bigint): boolean {
@@ -47,6 +56,7 @@ class Schedule {
   #contexts = 0n;
   /** Whom a leader was last told to hand over to, and in which term. */
   #handOver = { to: 0n, term: 0 };
+  #lives = 0n;
 
   constructor(seed: number, counts: Counts) {
     this.#counts = counts;
@@ -74,6 +84,7 @@ class Schedule {
   #ready(member: Member): void {
     if (!member.raft.hasReady()) return;
     const ready = this.cluster.ready(member.id);
+    if (ready.hardState?.refilling === 0n) this.#counts.refills++;
     if (ready.snapshot !== undefined) this.#counts.snapshots++;
     if (
       member.raft.role === 'leader' &&
@@ -107,8 +118,34 @@ class Schedule {
     member.crash();
   }
 
+  /**
+   * Its log is damaged. Only while others make a majority, by any configuration that there is or may soon be: without one
+   * nobody could refill it.
+   */
+  #loseLog(member: Member): void {
+    const whole = (conf: ConfState) =>
+      conf.voters_outgoing.length === 0 &&
+      conf.voters.filter((id) => id !== member.id && !this.cluster.raft(id).refilling).length * 2 > conf.voters.length;
+    if (this.#confIsChanging() || !this.#members.every(({ raft }) => whole(raft.confState) || isBlank(raft))) return;
+    this.#counts.lostLogs++;
+    member.loseLog(++this.#lives);
+  }
+
+  /** Somewhere there is a change of the configuration that is not in force there. */
+  #confIsChanging(): boolean {
+    const isChange = ({ type }: Entry) => type === EntryType.values.CONF_CHANGE;
+    return (
+      this.#members.some(({ raft, disk, writes, appliedIndex }) => {
+        const held = [...disk.restored.entries, ...writes.flatMap(({ entries }) => entries)];
+        for (let index = raft.log.firstIndex; index <= raft.log.lastIndex; index++) held.push(raft.log.entry(index));
+        return held.some((entry) => isChange(entry) && entry.index > appliedIndex);
+      }) || this.cluster.network.some(({ entries, snapshot }) => snapshot !== undefined || entries.some(isChange))
+    );
+  }
+
   /** One or several members are added, turned into the other kind, or removed; or the joint configuration is left. */
   #change(leader: Member): void {
+    if (this.#members.some(({ raft }) => raft.refilling)) return;
     const { voters, learners, voters_outgoing: outgoing } = leader.raft.confState;
     const { prng, cluster } = this;
     if (outgoing.length > 0) {
@@ -195,6 +232,7 @@ class Schedule {
     if (dice < 3) this.#crash(member);
     else if (dice < 5) cluster.cut(Number(member.id));
     else if (dice < 7) cluster.heal();
+    else if (dice < 8) this.#loseLog(member);
     else for (let n = prng.int(4); n > 0 && cluster.network.length > 0; n--) cluster.lose(this.#any(cluster.network));
   }
 
@@ -266,6 +304,7 @@ class Schedule {
     for (const member of this.#inCluster(leader)) {
       expect(member.raft.committed, 'liveness: committed everywhere').toBe(raft.log.lastIndex);
       expect(member.appliedIndex).toBe(raft.log.lastIndex);
+      expect(member.raft.refilling, 'liveness: nobody is without a log').toBe(false);
       expect(member.raft.confState).toEqual(raft.confState);
     }
     expect(raft.log.lastIndex, 'acknowledged entries are there').toBeGreaterThan(acknowledged);
@@ -295,5 +334,7 @@ describe('random schedules', () => {
     expect(counts.jointChanges).toBeGreaterThan(SEEDS / 3);
     expect(counts.snapshots).toBeGreaterThan(SEEDS / 3);
     expect(counts.transfers).toBeGreaterThan(SEEDS / 6);
+    expect(counts.lostLogs).toBeGreaterThan(SEEDS / 10);
+    expect(counts.refills).toBeGreaterThan(SEEDS / 20);
   });
 });

@@ -41,6 +41,7 @@ function messageText(message: Message): string {
   if (name === 'HEARTBEAT') parts.push(`commit ${message.commit}`);
   if (message.snapshot !== undefined) parts.push(snapshotText(message.snapshot));
   if (message.transfer) parts.push('for the leader');
+  if (message.refill > 0n) parts.push(`${name === 'APPEND' ? 'refilled' : 'refilling'} ${message.refill}`);
   if (message.context > 0) parts.push(`read round ${message.context}`);
   return parts.join(', ');
 }
@@ -111,6 +112,11 @@ export class Transcript {
         `${id} loses ${writes.length} writes; its disk has ${entriesText(entries)}, ${hardStateText(hardState)}`,
       );
     },
+    'lose-log': ([id, life]) => {
+      const member = this.#cluster.member(BigInt(id!));
+      member.loseLog(BigInt(life!));
+      this.#say(`${id} begins again after ${member.appliedIndex}, ${hardStateText(member.disk.restored.hardState)}`);
+    },
     compact: ([id, index]) => {
       this.#cluster.member(BigInt(id!)).compact(Number(index));
     },
@@ -127,7 +133,9 @@ export class Transcript {
       this.#say(`${id} has ${confText(raft.confState)}`);
       for (const other of this.#cluster.members.keys()) {
         const progress = other === raft.id ? undefined : raft.progress(other);
-        if (progress !== undefined) this.#say(`  ${other} ${progress.state}, match ${progress.match}`);
+        if (progress === undefined) continue;
+        const refilling = progress.refilling > 0n ? `, refilling ${progress.refilling}` : '';
+        this.#say(`  ${other} ${progress.state}, match ${progress.match}${refilling}`);
       }
     },
     log: ([id]) => {

@@ -86,6 +86,22 @@ describe('roster serve', () => {
     }
   });
 
+  it('refuses a peer port that is taken', async () => {
+    const peer = `http://127.0.0.1:${await freePort()}`;
+    const store = await startRoster(['--listen-peer-urls', peer]);
+    try {
+      const client = `http://127.0.0.1:${await freePort()}`;
+      const taken = await roster([
+        ...['serve', '--data-dir', join(folder, 'peer'), '--listen-peer-urls', peer],
+        ...['--listen-client-urls', client, '--advertise-client-urls', client],
+      ]);
+      expect(taken.stderr).toContain(`cannot listen for members on ${peer}`);
+      expect(taken.code).toBe(1);
+    } finally {
+      await store.stop();
+    }
+  });
+
   it('refuses a data directory that is none, or is in use', async () => {
     await writeFile(join(folder, 'file'), '');
     const file = await roster(['serve', '--data-dir', join(folder, 'file')]);

@@ -5,6 +5,7 @@ import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../../client/client.ts';
 import { readServeFlags } from '../../server/config/serve-flags.ts';
+import { LmdbBackend } from '../../server/disk/lmdb-backend.ts';
 import { type RunningServer, startServer } from '../../server/serve.ts';
 import { freePort } from '../support/ports.ts';
 
@@ -21,6 +22,7 @@ describe('a member that starts again', () => {
   const start = async (...more: string[]): Promise<RunningServer> => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const args = ['--data-dir', join(folder, 'data'), '--listen-client-urls', url, '--advertise-client-urls', url];
+    args.push('--listen-peer-urls', 'http://127.0.0.1:0');
     const log = pino({}, { write: (line: string) => void lines.push(line) });
     return startServer(readServeFlags([...args, ...more], {}), log);
   };
@@ -56,6 +58,25 @@ describe('a member that starts again', () => {
       client.close();
       await server.stop();
     }
+  });
+
+  it('goes on with a directory from before members were kept in it', async () => {
+    const first = await start();
+    const before = await member(first);
+    await first.stop();
+    const backend = new LmdbBackend({ directory: join(folder, 'data', 'member', 'db') });
+    for (const bucket of ['members', 'cluster'] as const) {
+      const keys: string[] = [];
+      backend.scan(bucket, '', undefined, (key) => keys.push(key) > 0);
+      expect(keys.length).toBeGreaterThan(0);
+      for (const key of keys) backend.delete(bucket, key);
+    }
+    backend.delete('meta', 'confState');
+    await new Promise((resolve) => backend.commit(resolve));
+    await new Promise((resolve) => backend.close(resolve));
+    const second = await start();
+    expect(await member(second)).toEqual(before);
+    await second.stop();
   });
 
   it('lets another start have the directory after its stop, and not before', async () => {

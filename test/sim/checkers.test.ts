@@ -38,7 +38,7 @@ describe('raft', () => {
     return raft;
   };
   const status = (id: bigint, term: number, isLeader: boolean, commitIndex = 0) => {
-    return { id, leader: 0n, isLeader, term, commitIndex, appliedIndex: 0 };
+    return { id, leader: 0n, isLeader, isLearner: false, term, commitIndex, appliedIndex: 0 };
   };
 
   it('two leaders of one term', () => {
@@ -96,6 +96,43 @@ describe('raft', () => {
     raft.appended(2n, [entry(1, 2)], undefined);
     expect(() => raft.sent(message(APPEND_RESPONSE, 2n, 1n, 3, 1))).toThrow(/confirmed entry 1, durable: 0/);
   });
+
+  it('a restart that has lost an entry, a term or a vote which was durable', () => {
+    const hardState = { term: 2, vote: 1n, commit: 0 };
+    const written = () => {
+      const raft = three();
+      raft.appended(2n, [entry(1, 1), entry(2, 2)], hardState);
+      raft.persisted(2n);
+      raft.appended(2n, [entry(3, 2)], undefined);
+      return raft;
+    };
+    const all = { ...FRESH, hardState, entries: [entry(1, 1), entry(2, 2)] };
+    written().started(2n, all);
+    written().started(2n, { ...all, entries: [...all.entries, entry(3, 2)] });
+    expect(() => written().started(2n, { ...all, entries: [entry(1, 1)] })).toThrow(/2 lost entry 2/);
+    expect(() => written().started(2n, { ...all, hardState: { ...hardState, vote: 0n } })).toThrow(/forgot term 2/);
+    expect(() => written().started(2n, { ...all, hardState: { ...hardState, term: 1 } })).toThrow(/forgot term 2/);
+    const forgiving = new RaftCheck(false);
+    forgiving.started(2n, FRESH);
+    forgiving.appended(2n, [entry(1, 1)], undefined);
+    forgiving.persisted(2n);
+    forgiving.started(2n, FRESH);
+  });
+
+  it('a snapshot of what nobody has applied, and a log that has more than its reset left', () => {
+    const raft = three();
+    raft.appended(1n, [entry(1, 1), entry(2, 1)], undefined);
+    raft.applied(1n, 1, 1, 1);
+    raft.applied(1n, 2, 1, 1);
+    const hardState = { term: 1, vote: 0n, commit: 2 };
+    expect(() => raft.reset(2n, 2, 2, hardState)).toThrow(/snapshot at 2\/2, applied: 1/);
+    expect(() => raft.reset(2n, 3, 1, hardState)).toThrow(/snapshot at 3\/1, applied: undefined/);
+    raft.reset(2n, 2, 1, hardState);
+    expect(() => raft.appended(2n, [entry(2, 1)], undefined)).toThrow(/what it has forgotten/);
+    raft.persisted(2n);
+    raft.sent(message(APPEND_RESPONSE, 2n, 1n, 1, 2));
+    raft.started(2n, { hardState, prevIndex: 2, prevTerm: 1, entries: [] });
+  });
 });
 
 function machine(): StateMachine {
@@ -113,8 +150,26 @@ describe('state', () => {
   function applied(check: StateCheck, id: bigint, to: StateMachine, parts: InternalRequest, text?: object): void {
     const index = to.appliedIndex + 1;
     const result = to.apply(index, 1, parts);
-    check.applied(id, index, 1, parts, text ?? result, to, 0);
+    check.applied(id, index, 1, { request: parts }, text ?? result, to, 0);
   }
+
+  it('a snapshot that is not the state at its place', () => {
+    const check = new StateCheck();
+    const [one, two] = [machine(), machine()];
+    applied(check, 1n, one, put);
+    two.apply(1, 1, { ...put, put: putOf('b', '1') });
+    const point = { index: 1, term: 1, conf: two.confState };
+    expect(() => check.installed(2n, { ...point, term: 2 }, two)).toThrow(/installed entry 1 of 2, applied: 1/);
+    expect(() => check.installed(2n, { ...point, index: 2 }, two)).toThrow(/applied: undefined/);
+    const conf = { ...two.confState, voters: [1n] };
+    expect(() => check.installed(2n, { ...point, conf }, two)).toThrow(/was told 1/);
+    check.installed(2n, point, two);
+    const { entries, byRequest, installs } = check;
+    expect(() => new Replay(entries, byRequest, installs)).toThrow(/the snapshot at 1 that 2 installed has b 2 1/);
+    two.apply(2, 1, request({ put: putOf('c', '1') }));
+    applied(check, 1n, one, request({ put: putOf('a', '2') }));
+    expect(() => check.installed(2n, { ...point, index: 2 }, two)).toThrow(/after entry 2 2 is at/);
+  });
 
   it('another answer, another state, another request, the same request twice', () => {
     const check = new StateCheck();
@@ -166,7 +221,7 @@ function logOf(requestsInOrder: readonly InternalRequest[]): [AppliedEntry[], Ma
   for (const [place, each] of requestsInOrder.entries()) {
     const index = place + 1;
     const result = resultText(to.apply(index, 1, each));
-    entries[index] = { index, term: 1, request: each, result, atMs: 0 };
+    entries[index] = { index, term: 1, request: each, change: undefined, result, atMs: 0 };
     byRequest.set(each.id, entries[index]);
   }
   return [entries, byRequest];
@@ -351,6 +406,7 @@ describe('leases', () => {
       index,
       term: 1,
       request: each,
+      change: undefined,
       result: '{}',
       atMs,
     });
@@ -370,10 +426,10 @@ describe('leases', () => {
 
   it('a renewal counts from when it was asked for, and not after the end', () => {
     const renewed = new Leases(0);
-    renewed.renewed(9n, 2500, 2);
+    renewed.promised(9n, 2500, 2, true);
     expect(() => renewed.check(entries(4499))).toThrow(/promised until 4500 ms/);
     renewed.check(entries(4500));
-    expect(() => renewed.check(entries(2400))).toThrow(/renewed at 2500, it had ended/);
+    expect(() => renewed.check(entries(2400))).toThrow(/promised more at 2500, it had ended/);
   });
 
   it('clocks may be fast by the drift of the run', () => {

@@ -15,9 +15,11 @@ import { casOf, deleteOf, putOf, readAll } from './requests.ts';
 
 const WIRE_MS = 2;
 const RETRY_MS = 60;
-const LEASE_TTL_SECONDS = [1, 2, 4];
+const LEASE_TTL_SECONDS = [1, 2, 4, 9];
 /** Refusals after which nothing has happened. */
-const HARMLESS: readonly string[] = ['NotLeader', 'RequestTooLarge', 'RequestTooManyRequests'];
+const HARMLESS: readonly string[] = ['NotLeader', 'NoLeader', 'LeaderChanged', 'RequestTooManyRequests'];
+/** Answers that leave the outcome open. */
+const OPEN: readonly string[] = ['Timeout', 'Stopped'];
 
 export interface Ledger {
   readonly operations: Operation[];
@@ -26,34 +28,47 @@ export interface Ledger {
 }
 
 /** What an operation asks: a request to replicate, or a read. */
-type Ask = { what: string; request?: ProposedRequest; local?: boolean; keys?: readonly string[]; renew?: bigint };
+interface Ask {
+  what: string;
+  request?: ProposedRequest;
+  local?: boolean;
+  keys?: readonly string[];
+  /** Gives the lease its time again, or asks how much it has. */
+  lease?: { id: bigint; renew: boolean };
+}
+
+/** Sends an answer on its way: the code of a refusal, and what to do with it when it has arrived. */
+type Reply = (refusal: string, take: () => void) => void;
 
 export class Client {
   readonly #number: number;
   readonly #host: Host;
   readonly #prng: Prng;
-  readonly #members: readonly Member[];
   readonly #ledger: Ledger;
   readonly #leases: Leases;
   readonly #keys: readonly string[];
   /** What it believes of each key. */
   readonly #known = new Map<string, string | undefined>();
   #ownLeases: bigint[] = [];
-  #target: number;
+  #target: Member;
   #newestRevision = 1;
   /** Rises with every operation and every answer taken, so that late answers are told apart. */
   #turn = 0;
   stopped = false;
 
-  constructor(number: number, host: Host, members: readonly Member[], ledger: Ledger, leases: Leases, prng: Prng) {
+  constructor(number: number, host: Host, ledger: Ledger, leases: Leases, prng: Prng) {
     this.#number = number;
     this.#host = host;
-    this.#members = members;
     this.#ledger = ledger;
     this.#leases = leases;
     this.#prng = prng;
     this.#keys = Array.from({ length: host.settings.keys }, (_, i) => `k${i}`);
-    this.#target = prng.int(members.length);
+    this.#target = this.#pick();
+  }
+
+  #pick(): Member {
+    const { members } = this.#host;
+    return members[this.#prng.int(members.length)]!;
   }
 
   start(): void {
@@ -77,7 +92,7 @@ export class Client {
       revision: 0,
       seen: undefined,
     };
-    this.#ledger.operations.push(operation);
+    if (ask.lease === undefined) this.#ledger.operations.push(operation);
     const turn = ++this.#turn;
     this.#host.time.after(this.#host.settings.clientTimeoutMs, () => {
       if (turn === this.#turn) this.#finish('clientTimeout');
@@ -120,22 +135,24 @@ export class Client {
       this.#leases.revoking(lease);
       return { what: `revoke ${lease}`, request: { lease_revoke: { ID: lease } } };
     }
-    if (dice < 6) return { what: `renew ${lease}`, renew: lease };
+    if (dice < 6) return { what: `renew ${lease}`, lease: { id: lease, renew: dice > 2 } };
     const key = `l${this.#number}`;
     return { what: `put ${key} on ${lease}`, request: { put: putOf(key, value, lease) } };
   }
 
   #attempt(operation: Operation, ask: Ask, turn: number): void {
-    const member = this.#members[this.#target]!;
+    const member = this.#target;
     this.#host.time.after(WIRE_MS, () => {
       if (turn !== this.#turn) return;
-      if (!member.alive || member.node === undefined) this.#elsewhere(operation, ask, turn);
+      // A learner serves nothing but local reads: etcd's clients are told so.
+      const serves = member.node !== undefined && (operation.local || !member.node.status().isLearner);
+      if (!member.alive || !serves) this.#elsewhere(operation, ask, turn);
       else member.enter(() => this.#ask(member, operation, ask, turn));
     });
   }
 
   #elsewhere(operation: Operation, ask: Ask, turn: number): void {
-    this.#target = this.#prng.int(this.#members.length);
+    this.#target = this.#pick();
     this.#host.time.after(RETRY_MS, () => {
       if (turn === this.#turn) this.#attempt(operation, ask, turn);
     });
@@ -143,48 +160,58 @@ export class Client {
 
   /** Runs on the member. Its answer travels back, unless the member dies meanwhile. */
   #ask(member: Member, operation: Operation, ask: Ask, turn: number): void {
-    const node = member.node!;
-    const reply = (text: string, take: () => void) => {
+    const reply: Reply = (text, take) => {
       member.later(WIRE_MS, () => {
         if (turn !== this.#turn) return;
         if (HARMLESS.includes(text)) this.#elsewhere(operation, ask, turn);
         else take();
       });
     };
-    if (ask.request === undefined) {
-      this.#read(member, operation, ask, reply);
-      return;
-    }
+    if (ask.lease !== undefined) this.#askLease(member, operation, ask.lease, reply);
+    else if (ask.request === undefined) this.#read(member, operation, reply);
+    else this.#write(member, operation, ask.request, reply);
+  }
+
+  #write(member: Member, operation: Operation, request: ProposedRequest, reply: Reply): void {
     for (let copy = 0; copy < (this.#host.bug.proposals ?? 1); copy++) {
-      const request = { ...ask.request };
-      node.propose(request, (result) => {
+      const own = { ...request };
+      member.node!.propose(own, (result) => {
         const refusal = result instanceof RosterError ? result.code : '';
-        const open = ['Timeout', 'Stopped', 'LeaderChanged'].includes(refusal);
-        reply(refusal, () => (open ? this.#finish(refusal) : this.#written(operation, resultText(result))));
+        reply(refusal, () => {
+          if (OPEN.includes(refusal)) this.#finish(refusal);
+          else this.#written(operation, resultText(result));
+        });
       });
-      const { id } = request as { id?: bigint };
+      const { id } = own as { id?: bigint };
       if (id !== undefined) operation.requestIds.push(id);
     }
   }
 
-  #read(member: Member, operation: Operation, ask: Ask, reply: (text: string, take: () => void) => void): void {
+  #read(member: Member, operation: Operation, reply: Reply): void {
     const answer = (error?: RosterError) => {
       if (error !== undefined) {
         reply(error.code, () => this.#finish(error.code));
         return;
       }
-      // As server/rpc/lease.ts does it.
-      const ttl = ask.renew === undefined ? undefined : (member.machine!.lessor.renew(ask.renew) ?? 0);
       const { seen, revision } = readAll(member);
-      reply('', () => {
-        if (ask.renew !== undefined && ttl! > 0) this.#leases.renewed(ask.renew, operation.calledMs, ttl!);
-        this.#saw(operation, seen, revision);
-      });
+      reply('', () => this.#saw(operation, seen, revision));
     };
     const node = member.node!;
     if (operation.local) answer();
     else if (this.#host.bug.read !== undefined) this.#host.bug.read(answer);
     else node.linearizableRead(answer);
+  }
+
+  #askLease(member: Member, { calledMs }: Operation, { id, renew }: { id: bigint; renew: boolean }, reply: Reply): void {
+    const told = (seconds: number | RosterError) => {
+      reply(seconds instanceof RosterError ? seconds.code : '', () => {
+        if (seconds instanceof RosterError) return this.#finish(seconds.code);
+        if (seconds > 0) this.#leases.promised(id, calledMs, seconds, renew);
+        this.#finish(renew ? 'renew' : 'timeToLive');
+      });
+    };
+    if (renew) member.node!.renewLease(id, told);
+    else member.node!.leaseTimeToLive(id, false, (life) => told(life instanceof RosterError ? life : Number(life.TTL)));
   }
 
   #saw(operation: Operation, seen: Map<string, string>, revision: number): void {

@@ -31,14 +31,37 @@ export class Digest {
   }
 }
 
+/** As JSON, but bytes as text and integers of 64 bits as theirs. Written out because it is needed for every entry. */
+function jsonOf(value: unknown): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value);
+    case 'number':
+    case 'boolean':
+      return `${value}`;
+    case 'bigint':
+      return `"${value}n"`;
+    case 'object':
+      break;
+    default:
+      return undefined;
+  }
+  if (value === null) return 'null';
+  if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value).toString('latin1'));
+  if (Array.isArray(value)) return `[${value.map((each) => jsonOf(each) ?? 'null').join()}]`;
+  let text = '';
+  for (const name in value) {
+    const inner = jsonOf((value as Record<string, unknown>)[name]);
+    if (inner !== undefined) text += `${text === '' ? '' : ','}"${name}":${inner}`;
+  }
+  return `{${text}}`;
+}
+
 /** A result of the state machine, or of its model, as text: equal for equal results. */
 export function resultText(result: object | undefined): string {
   if (result === undefined) return '';
   if (result instanceof RosterError) return `{"refused":"${result.code}"}`;
-  return JSON.stringify(result, (_name, value: unknown) => {
-    if (typeof value === 'bigint') return `${value}n`;
-    return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value;
-  });
+  return jsonOf(result)!;
 }
 
 /** What a reader can see of a state: the same on all members that have applied the same entries. */
@@ -54,7 +77,7 @@ export function stateDigest({ store, lessor }: StateMachine): string {
   return digest.value;
 }
 
-const ROWS: readonly Bucket[] = ['key', 'lease'];
+const ROWS: readonly Bucket[] = ['key', 'lease', 'members', 'members_removed', 'cluster'];
 
 /** All rows, history included: the same on all members that have applied the same entries and finished compacting. */
 export function rowsDigest({ backend }: StateMachine): string {

@@ -1,5 +1,5 @@
-/** What a member finds around it in a run. */
-import type { Message } from '../../core/raft/messages.ts';
+/** What a member, a client or the nemesis finds around it in a run. */
+import type { PeerMessage } from '../../core/node/peer-message.ts';
 import type { Bug } from './bugs.ts';
 import type { Member } from './member.ts';
 import type { RaftCheck } from './raft-check.ts';
@@ -15,15 +15,15 @@ export interface Host {
   readonly bug: Bug;
   readonly raft: RaftCheck;
   readonly state: StateCheck;
-  readonly voters: readonly bigint[];
-  send(from: Member, message: Message): void;
-  /**
-   * How far `of` may forget its log while there are no snapshots: what every member's state includes even after a
-   * crash, and, while it leads, what it knows of them.
-   */
-  floorIndex(of: Member): number;
-  /** The member serves from now on. */
-  started(member: Member): void;
+  /** The members that the cluster began with. */
+  readonly founders: readonly bigint[];
+  /** All processes there are, those of removed members too until they are gone. Changes during a run. */
+  readonly members: readonly Member[];
+  /** A process for a member that has been added, or is about to be. */
+  newMember(id: bigint): Member;
+  /** Takes the member and its disks away for good. */
+  discard(member: Member): void;
+  send(from: Member, message: PeerMessage): void;
   /** The member has died. */
   crashed(member: Member): void;
 }

@@ -10,7 +10,7 @@ import { actionsOf } from './requests.ts';
  * log has it, at any time after its call; one that never came into the log did nothing, and a read of what it would
  * have written finds no explanation.
  */
-export function stepsByKey(operations: readonly Operation[], replay: Pick<Replay, 'entryOf'>): Map<string, Step[]> {
+export function stepsByKey(operations: readonly Operation[], replay: Pick<Replay, 'entryOf' | 'place'>): Map<string, Step[]> {
   const byKey = new Map<string, Step[]>();
   const add = (key: string, step: Step) => {
     if (!key.startsWith('k')) return;
@@ -20,13 +20,16 @@ export function stepsByKey(operations: readonly Operation[], replay: Pick<Replay
   };
   for (const operation of operations) {
     const { calledAt, returnedAt, request, seen, local } = operation;
+    const when = { calledAt, returnedAt };
     if (request !== undefined) {
       const result = isOpen(operation) ? replay.entryOf(operation)?.result : operation.result;
       if (result === undefined) continue;
-      for (const [key, action] of actionsOf(request, result)) add(key, { calledAt, returnedAt, action });
+      const hint = replay.place(operation);
+      for (const [key, action] of actionsOf(request, result)) add(key, { ...when, action, hint });
     } else if (!local && seen !== undefined) {
+      const hint = replay.place(operation);
       for (const [key, value] of seen) {
-        add(key, { calledAt, returnedAt, action: { kind: 'read', value: value === MISSING ? undefined : value } });
+        add(key, { ...when, action: { kind: 'read', value: value === MISSING ? undefined : value }, hint });
       }
     }
   }

@@ -11,7 +11,8 @@ const LEASES = 'leases';
 export class Leases {
   readonly #drift: number;
   readonly #revoking = new Set<bigint>();
-  readonly #renewals: { id: bigint; fromMs: number; ttlSeconds: number }[] = [];
+  readonly #promises: { id: bigint; fromMs: number; ttlSeconds: number }[] = [];
+  renewals = 0;
 
   constructor(drift: number) {
     this.#drift = drift;
@@ -22,13 +23,10 @@ export class Leases {
     this.#revoking.add(id);
   }
 
-  /** A client was told that the lease lives on for so long, having asked at `fromMs`. */
-  renewed(id: bigint, fromMs: number, ttlSeconds: number): void {
-    this.#renewals.push({ id, fromMs, ttlSeconds });
-  }
-
-  get renewals(): number {
-    return this.#renewals.length;
+  /** A client was told that the lease has so much time, having asked at `fromMs`: for more of it, or just how much. */
+  promised(id: bigint, fromMs: number, ttlSeconds: number, renewed: boolean): void {
+    if (renewed) this.renewals++;
+    this.#promises.push({ id, fromMs, ttlSeconds });
   }
 
   /** Returns how many leases ran out. */
@@ -43,11 +41,11 @@ export class Leases {
       const revoke = request?.lease_revoke;
       if (revoke !== undefined && !this.#revoking.has(revoke.ID)) ends.set(revoke.ID, atMs);
     }
-    for (const { id, fromMs, ttlSeconds } of this.#renewals) {
+    for (const { id, fromMs, ttlSeconds } of this.#promises) {
       const end = ends.get(id);
       // Renewed when it was over already: another checker's matter, the answer was a lie.
       until.set(id, Math.max(until.get(id) ?? 0, fromMs + lifeMs(ttlSeconds)));
-      check(end === undefined || fromMs <= end, LEASES, () => `${id} was renewed at ${fromMs}, it had ended at ${end}`);
+      check(end === undefined || fromMs <= end, LEASES, () => `${id} was promised more at ${fromMs}, it had ended at ${end}`);
     }
     for (const [id, endMs] of ends) {
       const promisedMs = until.get(id);

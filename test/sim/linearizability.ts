@@ -1,6 +1,6 @@
 /**
- * Whether a history of one key has an order that explains it: Wing and Gong's search with Lowe's memory of places already
- * seen. Knows only what clients saw; revisions and the log are not looked at.
+ * Whether a history of one key has an order that explains it: Wing and Gong's search with Lowe's memory of places
+ * already seen. Knows only what clients saw; revisions and the log are not looked at.
  */
 import type { KeyAction } from './history.ts';
 
@@ -10,10 +10,12 @@ export interface Step {
   /** Infinity: it took effect at any time after the call. */
   readonly returnedAt: number;
   readonly action: KeyAction;
+  /** Of steps that could be next the one with the smallest is tried first. Changes how long a search takes, not its result. */
+  readonly hint?: number;
 }
 
-/** What a search says that has looked at so many places without an end. */
-export const SEARCH_PLACES_MAX = 200_000;
+/** What a search says that has been wrong so many times without an end. */
+export const WRONG_PLACES_MAX = 200_000;
 
 interface Moment {
   readonly step: number;
@@ -71,43 +73,90 @@ function giveBack(moment: Moment): void {
   if (moment.after !== undefined) moment.after.before = moment;
 }
 
-/** True or false; `undefined` when the search was given up. Every step has taken effect. */
-export function isLinearizable(steps: readonly Step[]): boolean | undefined {
-  const head = moments(steps);
-  const seen = new Set<string>();
-  const path: { moment: Moment; value: Value }[] = [];
-  let value: Value;
-  let done = 0n;
-  let moment = head.after;
-  while (head.after !== undefined && moment !== undefined) {
-    const next = moment.end === undefined ? false : apply(steps[moment.step]!.action, value);
-    if (next !== false) {
-      const after = done | (1n << BigInt(moment.step));
-      const place = `${after.toString(36)} ${next.value}`;
-      if (!seen.has(place)) {
-        if (seen.size >= SEARCH_PLACES_MAX) return undefined;
-        seen.add(place);
-        path.push({ moment, value });
-        value = next.value;
-        done = after;
-        take(moment);
-        take(moment.end!);
-        moment = head.after;
+/** A choice that was made: who comes next, and who else could. */
+interface Choice {
+  /** Before it. */
+  readonly value: Value;
+  readonly candidates: readonly Moment[];
+  /** Of the candidates, the one that was taken. */
+  taken: number;
+}
+
+class Search {
+  readonly #steps: readonly Step[];
+  readonly #head: Moment;
+  /** Steps done, as bits, with the value after them, from which no way leads on. */
+  readonly #wrong = new Set<string>();
+  readonly #path: Choice[] = [];
+  #done = 0n;
+  #value: Value;
+
+  constructor(steps: readonly Step[]) {
+    this.#steps = steps;
+    this.#head = moments(steps);
+  }
+
+  run(): boolean | undefined {
+    let candidates: readonly Moment[] = this.#candidates();
+    let next = 0;
+    while (this.#head.after !== undefined) {
+      next = this.#take(candidates, next);
+      if (next < candidates.length) {
+        candidates = this.#candidates();
+        next = 0;
         continue;
       }
+      if (this.#wrong.size >= WRONG_PLACES_MAX) return undefined;
+      this.#wrong.add(this.#place(this.#done, this.#value));
+      const last = this.#path.pop();
+      if (last === undefined) return false;
+      this.#undo(last);
+      candidates = last.candidates;
+      next = last.taken + 1;
     }
-    if (moment.end !== undefined) {
-      moment = moment.after;
-      continue;
-    }
-    // Somebody had returned by now and has no place before this: the last choice was wrong.
-    const last = path.pop();
-    if (last === undefined) return false;
-    done &= ~(1n << BigInt(last.moment.step));
-    value = last.value;
-    giveBack(last.moment.end!);
-    giveBack(last.moment);
-    moment = last.moment.after;
+    return true;
   }
-  return true;
+
+  /** Whose call came before anyone returned who has no place yet. */
+  #candidates(): Moment[] {
+    const candidates: Moment[] = [];
+    for (let at = this.#head.after; at?.end !== undefined; at = at.after) candidates.push(at);
+    const hint = ({ step }: Moment) => this.#steps[step]!.hint ?? 0;
+    return candidates.sort((a, b) => hint(a) - hint(b));
+  }
+
+  /** Takes the first of the candidates from `from` on that can be next; returns which, or their number. */
+  #take(candidates: readonly Moment[], from: number): number {
+    for (let at = from; at < candidates.length; at++) {
+      const moment = candidates[at]!;
+      const next = apply(this.#steps[moment.step]!.action, this.#value);
+      if (next === false) continue;
+      const done = this.#done | (1n << BigInt(moment.step));
+      if (this.#wrong.size > 0 && this.#wrong.has(this.#place(done, next.value))) continue;
+      this.#path.push({ value: this.#value, candidates, taken: at });
+      this.#done = done;
+      this.#value = next.value;
+      take(moment);
+      take(moment.end!);
+      return at;
+    }
+    return candidates.length;
+  }
+
+  #undo({ value, candidates, taken }: Choice): void {
+    const moment = candidates[taken]!;
+    giveBack(moment.end!);
+    giveBack(moment);
+    this.#done &= ~(1n << BigInt(moment.step));
+    this.#value = value;
+  }
+
+  #place(done: bigint, value: Value): string {
+    return `${done.toString(36)} ${value}`;
+  }
+}
+
+/** True or false; `undefined` when the search was given up. Every step has taken effect. */
+export function isLinearizable(steps: readonly Step[]): boolean | undefined {
+  return new Search(steps).run();
 }

@@ -6,74 +6,83 @@
 import { createStateMachine } from '../../core/apply/create.ts';
 import type { StateMachine } from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
-import { MemoryDisk as LogDisk } from '../../core/log/memory-disk.ts';
-import { createWal, openWal } from '../../core/log/open.ts';
-import { recover } from '../../core/log/recover.ts';
-import type { Wal } from '../../core/log/wal.ts';
-import { MemoryDisk as BackendDisk, MemoryBackend } from '../../core/mvcc/memory-backend.ts';
+import { openForState, type RecoveredForState, recoverForState } from '../../core/log/after-snapshot.ts';
+import { segmentNumber } from '../../core/log/format.ts';
+import { createWal } from '../../core/log/open.ts';
+import type { EmptyLog } from '../../core/log/recover.ts';
+import { setAside } from '../../core/log/set-aside.ts';
+import { isRefillable, type LogDamage } from '../../core/log/verdict.ts';
+import type { Wal, WalOptions } from '../../core/log/wal.ts';
+import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
+import { MemoryStaging } from '../../core/mvcc/memory-staging.ts';
 import { Node } from '../../core/node/node.ts';
+import type { PeerMessage } from '../../core/node/peer-message.ts';
 import { NODE_LIMITS, nodeConfig, type RecoveredLog, type World } from '../../core/node/world.ts';
-import { type Message, MessageType } from '../../core/raft/messages.ts';
-import { BTree } from '../../core/util/btree.ts';
+import { canRefill } from '../../core/raft/refill.ts';
+import { confStateOf } from '../../core/raft/conf-change.ts';
 import { Prng } from '../../core/util/prng.ts';
+import { defaults } from '../../core/wire/binary.ts';
+import { type HardState, Member as MemberRow } from '../../core/wire/messages.ts';
+import { forgetUnfinishedStart } from '../../server/founding.ts';
+import { Disks, run } from './disks.ts';
 import type { Host } from './host.ts';
 import { Crash, type CrashPoint, ObservedMachine, ObservedWal } from './observed.ts';
 import { Violation } from './violation.ts';
 
 const TICK_MS = 100;
-const CLUSTER_ID = 7n;
+const IDENTITY = { clusterId: 7n };
 /** A process does not come back in the same moment. */
 const START_MS = 20;
 /** The wall clock when a run begins. */
 const EPOCH_MS = 1_700_000_000_000;
-
-function run<R>(steps: Generator<unknown, R>): R {
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
-  }
-}
+/** A member says its name until the cluster has heard it. */
+const PUBLISH_AGAIN_MS = 500;
+const SPACE_RETRY_MS = 1_000;
 
 export class Member {
   readonly id: bigint;
+  readonly disks: Disks;
   /** Set while the member serves. */
   node: Node | undefined;
   machine: StateMachine | undefined;
-  /** Of the state that a crash leaves. */
-  durableIndex = 0;
-  /** What others have confirmed to it in its present term. */
-  readonly confirmed = new Map<bigint, number>();
-  #confirmedTerm = 0;
-  crashAt: CrashPoint | undefined;
   alive = false;
   paused = false;
+  /** It has been taken out of the cluster, and knows. */
+  removed = false;
+  /** Its log was lost and comes back from the others: until then it counts nowhere. */
+  refilling = false;
+  /** Where it will die when it next comes there. */
+  readonly #diesAt = new Set<CrashPoint>();
   readonly #host: Host;
+  readonly #founders: readonly bigint[];
   readonly #prng: Prng;
   readonly #rate: number;
   readonly #skewMs: number;
   #run = 0;
   #backlog: { run: number; task: () => void }[] = [];
-  #logDisk: LogDisk;
-  readonly #backendDisk = new BackendDisk();
   #commitAtMs = 0;
-  /** What a disk that lies still has, oldest first. */
-  #copies: LogDisk[] = [];
+  #failsCommit = false;
+  #wal: Wal | undefined;
 
-  constructor(id: bigint, host: Host) {
+  /** `founders`: who the cluster begins with; nobody for a member that joins later and is to be told. */
+  constructor(id: bigint, host: Host, founders: readonly bigint[]) {
     const { settings } = host;
     this.id = id;
     this.#host = host;
+    this.#founders = founders;
     this.#prng = new Prng(settings.seed * 64 + Number(id));
     this.#rate = 1 + settings.drift * (2 * this.#prng.float() - 1);
     this.#skewMs = this.#prng.int(1_000_000);
-    const { sectorBytes, diskMs } = settings;
-    const defer = (finish: () => void) => this.later(this.#prng.float() * diskMs, finish);
-    this.#logDisk = new LogDisk({ sectorBytes, defer });
-    if (host.bug.commitLosesKeys === true) {
-      const disk = this.#backendDisk;
-      const write = disk.write.bind(disk);
-      disk.write = (generation) => write({ rows: { ...generation.rows, key: new BTree() } } as typeof generation);
-    }
+    this.disks = new Disks(host, this.#prng, (delayMs, task) => this.later(delayMs, task));
+  }
+
+  /** Which of its lives this is. */
+  get run(): number {
+    return this.#run;
+  }
+
+  get isLeader(): boolean {
+    return this.node?.status().isLeader === true;
   }
 
   /** What this member's clock shows. */
@@ -101,22 +110,24 @@ export class Member {
       task();
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
-      this.#host.tally.count('crashInTurn');
       this.crash(this.#prng.int(2) === 0);
       return;
     }
     if (this.node !== undefined) this.#host.raft.status(this.node.status());
   }
 
-  /** Takes a message. */
-  hear(message: Message): void {
-    if (this.node === undefined) return;
-    this.node.step(message);
-    if (this.node.term !== this.#confirmedTerm) this.confirmed.clear();
-    this.#confirmedTerm = this.node.term;
-    if (message.type !== MessageType.values.APPEND_RESPONSE || message.reject) return;
-    if (message.term !== this.node.term) return;
-    this.confirmed.set(message.from, Math.max(message.index, this.confirmed.get(message.from) ?? 0));
+  // ---- what the nemesis does; each says whether anything came of it
+
+  dieAt(point: CrashPoint): boolean {
+    this.#diesAt.add(point);
+    return true;
+  }
+
+  /** The place has been reached. */
+  mayDie(point: CrashPoint): void {
+    if (!this.#diesAt.delete(point)) return;
+    this.#host.tally.count(`diedAt:${point}`);
+    throw new Crash();
   }
 
   pause(): void {
@@ -128,74 +139,181 @@ export class Member {
     for (const { run, task } of this.#backlog.splice(0)) if (run === this.#run) this.enter(task);
   }
 
-  /** The member's next write to its log fails. */
-  failSync(): void {
-    this.#logDisk.failNext('write', new Error('sync: input/output error'));
+  failSync(): boolean {
+    this.disks.failSync();
+    return this.alive;
   }
 
-  /** Dies at once: with the power, or the process alone. Of what its disk was doing, chance decides. */
-  crash(powerLoss: boolean): void {
-    if (!this.alive) return;
+  /** Its next commit of the state fails. */
+  failCommit(): boolean {
+    this.#failsCommit = true;
+    return this.alive;
+  }
+
+  /** Nothing lies in wait for it any more. */
+  mend(): void {
+    this.#diesAt.clear();
+    this.#failsCommit = false;
+    this.disks.free();
+    if (this.paused) this.resume();
+  }
+
+  /** Dies at once: with the power, or the process alone. */
+  crash(powerLoss: boolean): boolean {
+    if (!this.alive) return false;
     this.#host.tally.note(this.#host.time.nowMs, Number(this.id), powerLoss ? 'power loss' : 'killed');
     this.#host.tally.count(powerLoss ? 'powerLoss' : 'kill');
     if (this.node !== undefined) this.#host.raft.stopped(this.id);
     this.#run++;
     this.alive = false;
     this.paused = false;
-    this.crashAt = undefined;
+    this.#failsCommit = false;
     this.#backlog = [];
-    this.confirmed.clear();
     this.node = undefined;
     this.machine = undefined;
-    const chance = this.#prng.int(4);
-    const survives = () => (chance === 0 ? false : chance === 1 ? true : this.#prng.int(2) === 0);
-    const pending = this.#logDisk.pending.length;
-    if (pending > 0) this.#host.tally.count('crashWithPendingWrites');
-    const real = powerLoss ? this.#logDisk.afterPowerLoss(survives) : this.#logDisk.afterKill(survives);
-    this.#logDisk = (powerLoss ? this.#copies[0]?.afterPowerLoss(() => false) : undefined) ?? real;
+    this.disks.crash(powerLoss);
     this.#host.crashed(this);
+    return true;
   }
 
+  /** Is asked to end in order, as a process by SIGTERM: leadership first, then everything that waits, then the log. */
+  stop(): void {
+    this.enter(() => {
+      const { node } = this;
+      node?.handOver(() =>
+        node.stop((error) => {
+          this.#host.tally.count(error === undefined ? 'stoppedInOrder' : 'stopFailed');
+          this.later(0, () => this.crash(false));
+        }),
+      );
+    });
+  }
+
+  // ---- what clients, operator and members ask
+
+  /** Takes a message. */
+  hear(message: PeerMessage): void {
+    this.node?.step(message);
+  }
+
+  moveLeader(to: bigint, done: (error?: RosterError) => void): void {
+    this.node?.transferLeadership(to, done);
+  }
+
+  // ---- its life
+
   start(): void {
-    if (this.alive) return;
+    if (this.alive || this.removed) return;
     this.#run++;
     this.alive = true;
     this.#commitAtMs = 0;
     this.later(START_MS, () => this.#open());
   }
 
+  /** Commits of the state reach its disk in order. */
+  #deferCommit(task: () => void): void {
+    const { time, settings } = this.#host;
+    this.#commitAtMs = Math.max(this.#commitAtMs, time.nowMs + this.#prng.float() * settings.commitMs);
+    this.later(this.#commitAtMs - time.nowMs, task);
+  }
+
+  /** As server/storage.ts does it: the state, then the log that must reach beyond it or follow it. */
   #open(): void {
-    const defer = (task: () => void) => {
-      this.#commitAtMs = Math.max(
-        this.#commitAtMs,
-        this.#host.time.nowMs + this.#prng.float() * this.#host.settings.commitMs,
-      );
-      this.later(this.#commitAtMs - this.#host.time.nowMs, task);
-    };
-    const backend = new MemoryBackend(defer, this.#backendDisk);
-    const limits = { minTtlSeconds: 1, watch: { sliceRevisionsMax: 5, responseBytesMax: 400 } };
-    const machine = createStateMachine({ backend, clock: { nowMs: () => this.clockMs }, limits });
-    const identity = { clusterId: CLUSTER_ID, memberId: this.id, nonce: 99n };
+    const { place, log } = this.disks;
+    const defer = (task: () => void) => this.#deferCommit(task);
+    const backend = new MemoryBackend(defer, place.disk);
+    const machine = createStateMachine({
+      backend,
+      staging: new MemoryStaging(place, defer),
+      clock: { nowMs: () => this.clockMs },
+      limits: {
+        minTtlSeconds: 1,
+        watch: { sliceRevisionsMax: 5, responseBytesMax: 400 },
+        stagedCommitBytes: 500,
+        leaseCheckpointIntervalMs: this.#host.settings.checkpointMs,
+      },
+    });
     try {
+      if (!log.list().some((name) => segmentNumber(name) !== undefined)) forgetUnfinishedStart(backend);
       run(machine.restore());
-      const found = run(recover(this.#logDisk, { ...identity, appliedIndex: machine.appliedIndex }));
-      if (found.kind === 'damaged') throw new Violation('start', `${this.id}: the log is damaged: ${found.message}`);
-      const opened = (error: Error | undefined, wal: Wal | undefined) => {
-        if (error !== undefined || wal === undefined) this.#fatal(error);
-        else this.#serve(machine, wal, found.kind === 'empty' ? FRESH : found);
-      };
-      const options = { segmentBytes: this.#host.settings.segmentBytes };
-      if (found.kind === 'empty') createWal(this.#logDisk, found, identity, options, opened);
-      else openWal(this.#logDisk, found, options, opened);
+      const { appliedIndex, snapshotMark } = machine;
+      const found = run(recoverForState(log, { ...IDENTITY, memberId: this.id, appliedIndex }, snapshotMark));
+      if (found.kind === 'damaged') this.#damaged(machine, found);
+      else if (found.kind === 'empty') this.#found(machine, found);
+      else this.#goOn(machine, found);
     } catch (error) {
       if (!(error instanceof RosterError)) throw error;
       throw new Violation('start', `${this.id} cannot start: ${error.message}`, { cause: error });
     }
   }
 
+  get #logOptions(): WalOptions {
+    // A disk that is full is asked now and then whether it still is.
+    let full = false;
+    const again = () => {
+      if (!full) return;
+      this.#wal?.retrySpace();
+      this.later(SPACE_RETRY_MS, again);
+    };
+    const onSpace = (error: Error | undefined) => {
+      this.#host.tally.count(error === undefined ? 'roomAgain' : 'noRoom');
+      if (full === (error !== undefined)) return;
+      full = !full;
+      if (full) this.later(SPACE_RETRY_MS, again);
+    };
+    return { segmentBytes: this.#host.settings.segmentBytes, onSpace };
+  }
+
+  /** The very first start. */
+  #found(machine: StateMachine, empty: EmptyLog): void {
+    const members = this.#founders.map((ID) => ({ ...defaults(MemberRow), ID, peerURLs: [peerUrl(ID)] }));
+    machine.bootstrap(members, confStateOf(this.#founders));
+    machine.commit((failure) => {
+      if (failure !== undefined) return this.#fatal(failure);
+      const identity = { ...IDENTITY, memberId: this.id, nonce: 99n };
+      createWal(this.disks.log, empty, identity, this.#logOptions, (error, wal) => {
+        if (error !== undefined || wal === undefined) this.#fatal(error);
+        else this.#serve(machine, wal, FRESH);
+      });
+    });
+  }
+
+  /** Goes on with a new log, to be filled by the others, where that may be; otherwise stays away. */
+  #damaged(machine: StateMachine, damage: LogDamage): void {
+    const { disks, id } = this;
+    if (!disks.rotten) throw new Violation('start', `${id}: the log is damaged: ${damage.message}`);
+    const { appliedIndex: index, appliedTerm: term } = machine;
+    if (!isRefillable(damage) || !canRefill(machine.confState, id)) {
+      this.#host.tally.count('rotRemains');
+      this.later(0, () => this.crash(false));
+      return;
+    }
+    const identity = { ...IDENTITY, memberId: id, nonce: this.#prng.bigint63() };
+    setAside(disks.log, { identity, index, term }, this.#logOptions, (error) => {
+      if (error !== undefined) return this.#fatal(error);
+      this.#host.tally.count('refillBegun');
+      this.#host.raft.forgets(id);
+      disks.accept();
+      const found = run(recoverForState(disks.log, { ...IDENTITY, memberId: id, appliedIndex: index }, undefined));
+      if (found.kind !== 'recovered') throw new Violation('start', `${id}: the log set aside leaves ${found.kind}`);
+      this.#goOn(machine, found);
+    });
+  }
+
+  #goOn(machine: StateMachine, found: RecoveredForState): void {
+    openForState(this.disks.log, found, this.#logOptions, (error, open) => {
+      if (error !== undefined || open === undefined) return this.#fatal(error);
+      if (found.resetTo !== undefined) this.#host.tally.count('logFollowedSnapshot');
+      if (machine.snapshotMark !== undefined) machine.installed();
+      this.#serve(machine, open.wal, open.start);
+    });
+  }
+
   #serve(machine: StateMachine, wal: Wal, recovered: RecoveredLog): void {
-    const { bug, raft, settings } = this.#host;
+    const { bug, raft, tally, time } = this.#host;
+    this.#wal = wal;
     raft.started(this.id, recovered);
+    this.writes(recovered.hardState);
     const observedWal = new ObservedWal(this, wal, this.#host);
     const observed = new ObservedMachine(this, machine, this.#host);
     const world: World = {
@@ -211,18 +329,11 @@ export class Member {
       clock: { nowMs: () => this.clockMs },
       prng: this.#prng,
       onFatal: (error) => this.#fatal(error),
+      onRemoved: () => this.#leave(),
     };
-    const config = {
-      preVote: settings.preVote,
-      limits: { ...NODE_LIMITS, applyEntriesMax: settings.applyEntriesMax },
-    };
-    // Without snapshots a log must not be cut above what the slowest member has.
-    Object.defineProperty(config.limits, 'catchupEntries', {
-      get: () => Math.max(settings.keepEntries, observed.committingIndex - this.#host.floorIndex(this)),
-    });
     let node: Node;
     try {
-      node = new Node(nodeConfig(this.id, this.#host.voters, config), world, recovered);
+      node = new Node(this.#config(), world, recovered);
     } catch (error) {
       if (!(error instanceof RosterError)) throw error;
       throw new Violation('start', `${this.id} cannot start: ${error.message}`, { cause: error });
@@ -230,11 +341,31 @@ export class Member {
     machine.onWork = () => node.requestWork();
     this.machine = machine;
     this.node = node;
-    this.#host.tally.note(this.#host.time.nowMs, Number(this.id), 'serves');
+    tally.note(time.nowMs, Number(this.id), 'serves');
+    tally.count('started');
     node.start();
     this.#scheduleTick(this.#prng.float() * TICK_MS);
-    if (this.#host.bug.lyingDiskMs !== undefined) this.#keepCopies(this.#host.bug.lyingDiskMs);
-    this.#host.started(this);
+    this.later(this.#prng.float() * PUBLISH_AGAIN_MS, () => this.#publish());
+    if (bug.lyingDiskMs !== undefined) this.#keepCopies(bug.lyingDiskMs);
+  }
+
+  #config(): ReturnType<typeof nodeConfig> {
+    const { preVote, applyEntriesMax, keepEntries, chunkBytes } = this.#host.settings;
+    const limits = { ...NODE_LIMITS, applyEntriesMax, catchupEntries: keepEntries, snapshotChunkBytes: chunkBytes };
+    return nodeConfig(this.id, { preVote, limits });
+  }
+
+  /** As a server tells the others its name and where it serves. Who has never done that does not count as started. */
+  #publish(): void {
+    const own = this.machine?.membership.member(this.id);
+    if (own !== undefined && own.name !== '') return;
+    const again = () => this.later(PUBLISH_AGAIN_MS, () => this.#publish());
+    // Who has not been told yet that it is a member waits for that.
+    if (own === undefined) again();
+    else {
+      const attributes = { ID: this.id, name: `m${this.id}`, clientURLs: [`http://m${this.id}:2379`] };
+      this.node?.propose({ member_attributes: attributes }, again);
+    }
   }
 
   /** Real timers do not pile up while a process is stopped: of the ticks of a pause one is left. */
@@ -249,8 +380,32 @@ export class Member {
   }
 
   #keepCopies(everyMs: number): void {
-    this.#copies = [...this.#copies, this.#logDisk.afterPowerLoss(() => false)].slice(-2);
+    this.disks.keepCopy();
     this.later(everyMs, () => this.#keepCopies(everyMs));
+  }
+
+  /** It is no member any more: the process ends for good, a little later. */
+  #leave(): void {
+    this.#host.tally.count('removedKnows');
+    this.later(this.#prng.float() * 1_000, () => {
+      this.removed = true;
+      this.crash(false);
+    });
+  }
+
+  /** It has written, or found, this hard state. */
+  writes(hardState: HardState | undefined): void {
+    if (hardState === undefined) return;
+    const refilling = (hardState.refilling ?? 0n) !== 0n;
+    if (this.refilling && !refilling) this.#host.tally.count('refillDone');
+    this.refilling = refilling;
+  }
+
+  /** Whether this commit is the one that fails. */
+  takeCommitFailure(): boolean {
+    const fails = this.#failsCommit;
+    this.#failsCommit = false;
+    return fails;
   }
 
   /** The process ends itself, and whoever watches over it starts it again. */
@@ -259,6 +414,11 @@ export class Member {
     this.#host.tally.count('fatalStop');
     this.later(0, () => this.crash(false));
   }
+}
+
+/** Where the others are told to find a member. */
+export function peerUrl(id: bigint): string {
+  return `http://m${id}:2380`;
 }
 
 const FRESH: RecoveredLog = { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] };

@@ -3,48 +3,59 @@ import type { Prng } from '../../core/util/prng.ts';
 import type { Host } from './host.ts';
 import type { Member } from './member.ts';
 import type { Network } from './network.ts';
-import { CRASH_POINTS } from './observed.ts';
+import { CRASH_POINTS, INSTALL_POINTS } from './observed.ts';
 import type { Fault } from './settings.ts';
 
 const RESTART_MS = 2_000;
+/** A member that was told to stop and has not is killed then. */
+const STOP_MS_MAX = 15_000;
 
 export class Nemesis {
   readonly #host: Host;
   readonly #network: Network;
-  readonly #members: readonly Member[];
   readonly #prng: Prng;
   #mends: (() => void)[] = [];
   #over = false;
   /** Members that are to stay dead, once it is over. */
   readonly staysDead = new Set<Member>();
-  /** Each is given a member picked by chance. */
-  readonly #strokes: Readonly<Record<Fault, (member: Member) => void>> = {
+  /** Each is given a member picked by chance, and says whether anything came of it. */
+  readonly #strokes: Readonly<Record<Fault, (member: Member) => boolean>> = {
     split: () => this.#split(),
     cutPair: (member) => this.#cut([member], [this.#pick()], 'both'),
     cutOneWay: (member) => this.#cut([member], this.#others(member), this.#coin() ? 'there' : 'back'),
     isolateLeader: () => {
       const leader = this.#leader();
-      this.#cut([leader], this.#others(leader), 'both');
+      return this.#cut([leader], this.#others(leader), 'both');
     },
     powerLoss: (member) => member.crash(true),
     kill: (member) => member.crash(false),
-    crashInTurn: (member) => {
-      member.crashAt = CRASH_POINTS[this.#prng.int(CRASH_POINTS.length)];
+    crashInTurn: (member) => member.dieAt(CRASH_POINTS[this.#prng.int(CRASH_POINTS.length)]!),
+    crashInInstall: (member) => {
+      // Who was away for a while will need one.
+      this.#cut([member], this.#others(member), 'both');
+      return member.dieAt(INSTALL_POINTS[this.#prng.int(INSTALL_POINTS.length)]!);
     },
     crashLeader: () => this.#leader().crash(this.#coin()),
-    crashAll: () => {
-      for (const member of this.#members) member.crash(true);
-    },
+    crashAll: () => this.#members.map((member) => member.crash(true)).includes(true),
     pause: (member) => this.#pause(member),
     pauseLeader: () => this.#pause(this.#leader()),
     syncError: (member) => member.failSync(),
+    commitError: (member) => member.failCommit(),
+    diskFull: (member) => this.#fill(member),
+    diskStall: (member) => this.#stall(member),
+    bitRot: (member) => this.#rot(member),
+    stop: (member) => this.#stop(this.#coin() ? member : this.#leader()),
+    transfer: () => this.#transfer(),
   };
 
-  constructor(host: Host, network: Network, members: readonly Member[], prng: Prng) {
+  constructor(host: Host, network: Network, prng: Prng) {
     this.#host = host;
     this.#network = network;
-    this.#members = members;
     this.#prng = prng;
+  }
+
+  get #members(): readonly Member[] {
+    return this.#host.members;
   }
 
   start(): void {
@@ -57,15 +68,21 @@ export class Nemesis {
     });
   }
 
-  /** All faults end; a minority stays dead. */
-  end(): void {
+  /** All faults end. Of the members, `mayStayDead` says who need not be there; some of those are not. */
+  end(mayStayDead: (member: Member, dead: ReadonlySet<Member>) => boolean): void {
     this.#over = true;
     for (const mend of this.#mends.splice(0)) mend();
     this.#network.calm = true;
-    for (let i = 0; i < this.#host.settings.staysDead; i++) this.staysDead.add(this.#pick());
-    for (const member of this.#members) {
-      member.crashAt = undefined;
-      if (member.paused) member.resume();
+    for (const member of this.#members.filter(({ disks }) => disks.rotten)) {
+      if (mayStayDead(member, this.staysDead)) this.staysDead.add(member);
+      else member.disks.restore();
+    }
+    for (let i = 0; i < this.#host.settings.staysDead; i++) {
+      const member = this.#pick();
+      if (mayStayDead(member, this.staysDead)) this.staysDead.add(member);
+    }
+    for (const member of [...this.#members]) {
+      member.mend();
       if (this.staysDead.has(member)) member.crash(this.#coin());
       else member.start();
     }
@@ -88,30 +105,36 @@ export class Nemesis {
   }
 
   #leader(): Member {
-    return this.#members.find((member) => member.node?.status().isLeader === true) ?? this.#pick();
+    return this.#members.find((member) => member.isLeader) ?? this.#pick();
   }
 
   #strike(fault: Fault): void {
-    this.#host.tally.count(`nemesis:${fault}`);
+    if (!this.#strokes[fault](this.#pick())) return;
+    this.#host.tally.count(`fault:${fault}`);
     this.#host.tally.note(this.#host.time.nowMs, 0, fault);
-    this.#strokes[fault](this.#pick());
   }
 
   #others(member: Member): Member[] {
     return this.#members.filter((other) => other !== member);
   }
 
-  #split(): void {
+  #split(): boolean {
     const one = this.#members.filter(() => this.#coin());
     const other = this.#members.filter((member) => !one.includes(member));
-    this.#cut(one, other, 'both');
+    return this.#cut(one, other, 'both');
   }
 
   #lasting(): number {
     return this.#prng.float() * this.#host.settings.lastingMs;
   }
 
-  #cut(from: readonly Member[], to: readonly Member[], ways: 'there' | 'back' | 'both'): void {
+  /** Undoes something after a while, or when it is all over. */
+  #mendLater(mend: () => void): void {
+    this.#mends.push(mend);
+    this.#host.time.after(this.#lasting(), mend);
+  }
+
+  #cut(from: readonly Member[], to: readonly Member[], ways: 'there' | 'back' | 'both'): boolean {
     const mends: (() => void)[] = [];
     for (const a of from) {
       for (const b of to) {
@@ -120,16 +143,60 @@ export class Nemesis {
         if (ways !== 'there') mends.push(this.#network.cut(b.id, a.id));
       }
     }
-    const mend = () => {
+    if (mends.length === 0) return false;
+    this.#mendLater(() => {
       for (const each of mends) each();
-    };
-    this.#mends.push(mend);
-    this.#host.time.after(this.#lasting(), mend);
+    });
+    return true;
   }
 
-  #pause(member: Member): void {
-    if (!member.alive || member.paused) return;
+  #pause(member: Member): boolean {
+    if (!member.alive || member.paused) return false;
     member.pause();
-    this.#host.time.after(this.#lasting(), () => member.paused && member.resume());
+    this.#mendLater(() => member.paused && member.resume());
+    return true;
+  }
+
+  #fill(member: Member): boolean {
+    member.disks.fill();
+    this.#mendLater(() => member.disks.free());
+    return true;
+  }
+
+  #stall(member: Member): boolean {
+    member.disks.stallUntil(this.#host.time.nowMs + this.#lasting());
+    return true;
+  }
+
+  /** The log of a minority may be lost at a time: the others have what was acknowledged. */
+  #rot(member: Member): boolean {
+    const forGood = this.#mayLoseLog(member);
+    member.crash(this.#coin());
+    member.disks.rot(forGood);
+    return true;
+  }
+
+  #mayLoseLog(member: Member): boolean {
+    const { members, state, raft } = this.#host;
+    const { conf, confIndex } = state;
+    if (conf === undefined || conf.voters_outgoing.length > 0 || raft.changesAfter(confIndex).length > 0) return false;
+    const lost = members.filter((other) => other === member || other.disks.rotten || other.refilling);
+    return lost.length * 2 < conf.voters.length;
+  }
+
+  #stop(member: Member): boolean {
+    if (member.node === undefined || member.paused) return false;
+    member.stop();
+    const { run } = member;
+    this.#host.time.after(STOP_MS_MAX, () => member.run === run && member.crash(false));
+    return true;
+  }
+
+  #transfer(): boolean {
+    const to = this.#pick();
+    const leader = this.#members.find((member) => member.isLeader);
+    if (leader === undefined || leader === to) return false;
+    leader.enter(() => leader.moveLeader(to.id, (error) => this.#host.tally.count(error ? 'transferFailed' : 'transferred')));
+    return true;
   }
 }

@@ -2,7 +2,7 @@
  * The wires between members: loses, doubles, delays and reorders messages, and is cut as the nemesis says. Messages
  * travel encoded, as they do between processes. Keeps no promise about order, and none about delivery.
  */
-import { Message } from '../../core/raft/messages.ts';
+import { PeerMessage } from '../../core/node/peer-message.ts';
 import type { Prng } from '../../core/util/prng.ts';
 import { decode, encode } from '../../core/wire/binary.ts';
 import type { Settings } from './settings.ts';
@@ -16,12 +16,12 @@ export class Network {
   readonly #time: Timeline;
   readonly #tally: Tally;
   readonly #prng: Prng;
-  readonly #deliver: (message: Message) => void;
+  readonly #deliver: (message: PeerMessage) => void;
   /** No fault but delay any more. */
   calm = false;
   delivered = 0;
 
-  constructor(settings: Settings, time: Timeline, tally: Tally, prng: Prng, deliver: (message: Message) => void) {
+  constructor(settings: Settings, time: Timeline, tally: Tally, prng: Prng, deliver: (message: PeerMessage) => void) {
     this.#settings = settings;
     this.#time = time;
     this.#tally = tally;
@@ -29,8 +29,8 @@ export class Network {
     this.#deliver = deliver;
   }
 
-  send(message: Message): void {
-    const bytes = encode(Message, message);
+  send(message: PeerMessage): void {
+    const bytes = encode(PeerMessage, message);
     const { loss, duplication } = this.#settings;
     if (this.isCut(message.from, message.to)) {
       this.#tally.count('messageCut');
@@ -55,7 +55,7 @@ export class Network {
       delay += this.#prng.float() * spikeMs;
     }
     this.#time.after(delay, () => {
-      const message = decode(Message, bytes);
+      const message = decode(PeerMessage, bytes);
       // What was under way when the wire was cut is lost with it.
       if (this.isCut(message.from, message.to)) this.#tally.count('messageCut');
       else {

@@ -1,12 +1,13 @@
 /**
  * What the Raft paper promises (figure 3), watched from outside: from what members write, send, apply and say of
- * themselves. Knows nothing of how they come to it. Also: nothing leaves before what it promises is durable.
+ * themselves. Knows nothing of how they come to it. Also: nothing leaves before what it promises is durable, and what is
+ * durable is there after a restart.
  */
 import type { NodeStatus } from '../../core/node/node.ts';
 import type { RecoveredLog } from '../../core/node/world.ts';
 import { type Message, MessageType } from '../../core/raft/messages.ts';
-import type { Entry, HardState } from '../../core/wire/messages.ts';
-import { Digest } from './digest.ts';
+import { crc32 } from '../../core/util/crc32.ts';
+import { type Entry, EntryType, type HardState } from '../../core/wire/messages.ts';
 import { check } from './violation.ts';
 
 const { APPEND, APPEND_RESPONSE, HEARTBEAT, VOTE_RESPONSE } = MessageType.values;
@@ -17,10 +18,14 @@ class LogView {
   prevIndex = 0;
   prevTerm = 0;
   terms: number[] = [];
+  /** The changes of the configuration in it, oldest first. */
+  changes: Entry[] = [];
   durableIndex = 0;
   hardState: HardState = { term: 0, vote: 0n, commit: 0 };
   /** Not confirmed yet, oldest first. */
-  writes: { lastIndex: number; hardState: HardState | undefined }[] = [];
+  writes: { lastIndex: number; hardState: HardState | undefined; reset: boolean }[] = [];
+  /** The place of the snapshot that has become its state, if the log has perhaps not followed. */
+  adoptedIndex = -1;
   /** Of this run of the member. */
   commitIndex = 0;
   leaderTerm = 0;
@@ -33,6 +38,25 @@ class LogView {
     if (index === this.prevIndex) return this.prevTerm;
     return this.terms[index - this.prevIndex - 1];
   }
+
+  push(entry: Entry): void {
+    this.terms.push(entry.term);
+    if (entry.type === EntryType.values.CONF_CHANGE) this.changes.push(entry);
+  }
+
+  /** Drops entry `index` and what follows. */
+  cut(index: number): void {
+    this.terms.length = index - this.prevIndex - 1;
+    while (this.changes.length > 0 && this.changes.at(-1)!.index >= index) this.changes.pop();
+  }
+}
+
+/** One entry that some log holds at an index. */
+interface KnownEntry {
+  readonly term: number;
+  readonly digest: number;
+  /** The term of the entry before it; `undefined` while nobody has seen that. */
+  prevTerm: number | undefined;
 }
 
 export class RaftCheck {
@@ -40,8 +64,8 @@ export class RaftCheck {
   readonly #leaders = new Map<number, bigint>();
   /** By `member/term`: whom it voted for. */
   readonly #votes = new Map<string, bigint>();
-  /** By index and term: what is there, and the term before it. */
-  readonly #entries = new Map<string, string>();
+  /** By index: the entries of different terms that logs hold there. */
+  readonly #entries: KnownEntry[][] = [];
   /** By index: the term of what was applied, and the term of the member that applied it first. */
   readonly #applied: { term: number; seenInTerm: number }[] = [];
   readonly #watchesDisk: boolean;
@@ -51,18 +75,42 @@ export class RaftCheck {
     this.#watchesDisk = watchesDisk;
   }
 
+  /**
+   * The member's log was damaged and is gone; it fetches another from the others (core/raft/refill.ts). What it voted is
+   * forgotten: nobody whom it may vote for again can win with that.
+   */
+  forgets(id: bigint): void {
+    this.#logs.delete(id);
+    for (const key of this.#votes.keys()) if (key.startsWith(`${id}/`)) this.#votes.delete(key);
+  }
+
   /** The member starts with this log. */
   started(id: bigint, { entries, prevIndex, prevTerm, hardState }: RecoveredLog): void {
+    const before = this.#logs.get(id);
     const log = new LogView();
     log.prevIndex = prevIndex;
     log.prevTerm = prevTerm;
     for (const entry of entries) {
       this.#matches(entry, log.term(entry.index - 1));
-      log.terms.push(entry.term);
+      log.push(entry);
     }
     log.durableIndex = log.lastIndex;
     if (hardState !== undefined) log.hardState = hardState;
+    if (before !== undefined && this.#watchesDisk) this.#nothingLost(id, before, log);
     this.#logs.set(id, log);
+  }
+
+  /** Whatever the disk had confirmed is still there, unless a snapshot or a write under way has taken its place. */
+  #nothingLost(id: bigint, before: LogView, now: LogView): void {
+    const { term, vote } = before.hardState;
+    const same = now.hardState.term > term || (now.hardState.term === term && (vote === 0n || now.hardState.vote === vote));
+    // Entries of a later term may have come to the disk without the hard state that was written after them.
+    check(same || (now.term(now.lastIndex) ?? 0) > term, RAFT, () => `${id} forgot term ${term} and its vote for ${vote}`);
+    if (before.writes.some((write) => write.reset) || now.prevIndex === before.adoptedIndex) return;
+    for (let index = Math.max(before.prevIndex, now.prevIndex) + 1; index <= before.durableIndex; index++) {
+      check(now.term(index) === before.term(index), RAFT, () => `${id} lost entry ${index}, which was durable`);
+    }
+    check(now.lastIndex >= before.durableIndex, RAFT, () => `${id} lost entry ${before.durableIndex}, which was durable`);
   }
 
   /** The member asks its disk for this write; to be followed by `persisted`, in order. */
@@ -71,15 +119,33 @@ export class RaftCheck {
     const first = entries[0];
     if (first !== undefined) {
       check(first.index <= log.lastIndex + 1, RAFT, () => `${id} leaves a gap before entry ${first.index}`);
-      log.terms.length = first.index - log.prevIndex - 1;
+      check(first.index > log.prevIndex, RAFT, () => `${id} writes entry ${first.index} into what it has forgotten`);
+      log.cut(first.index);
       log.durableIndex = Math.min(log.durableIndex, first.index - 1);
       for (const write of log.writes) write.lastIndex = Math.min(write.lastIndex, first.index - 1);
     }
     for (const entry of entries) {
       this.#matches(entry, log.term(entry.index - 1));
-      log.terms.push(entry.term);
+      log.push(entry);
     }
-    log.writes.push({ lastIndex: log.lastIndex, hardState });
+    log.writes.push({ lastIndex: log.lastIndex, hardState, reset: false });
+  }
+
+  /** A snapshot has become the member's state; its log is to follow. */
+  adopted(id: bigint, index: number): void {
+    this.#log(id).adoptedIndex = index;
+  }
+
+  /** The member asks its disk to drop the log and go on after this place; to be followed by `persisted`, in order. */
+  reset(id: bigint, index: number, term: number, hardState: HardState): void {
+    const log = this.#log(id);
+    const applied = this.#applied[index];
+    check(applied?.term === term, RAFT, () => `${id} takes a snapshot at ${index}/${term}, applied: ${applied?.term}`);
+    log.prevIndex = index;
+    log.prevTerm = term;
+    log.terms = [];
+    log.changes = [];
+    log.writes.push({ lastIndex: index, hardState, reset: true });
   }
 
   /** The oldest write is durable. */
@@ -146,6 +212,12 @@ export class RaftCheck {
     return this.#leaders.size;
   }
 
+  /** Changes of the configuration that some log has after entry `index`. */
+  changesAfter(index: number): Entry[] {
+    const changes = [...this.#logs.values()].flatMap((log) => log.changes.filter((entry) => entry.index > index));
+    return changes.sort((a, b) => a.index - b.index);
+  }
+
   #log(id: bigint): LogView {
     const log = this.#logs.get(id);
     check(log !== undefined, RAFT, () => `${id} acts before it has started`);
@@ -160,16 +232,21 @@ export class RaftCheck {
   }
 
   /** Log matching: same index and term, same entry, and the same before it. */
-  #matches(entry: Entry, prevTerm: number | undefined): void {
-    const key = `${entry.index}/${entry.term}`;
-    const own = new Digest().number(entry.type).bytes(entry.data).value;
-    const known = this.#entries.get(key);
-    const [digest, before] = known?.split(' ') ?? [own, undefined];
-    check(digest === own, RAFT, () => `two different entries ${entry.index} of term ${entry.term}`);
-    const prev = prevTerm === undefined ? before : `${prevTerm}`;
-    const same = before === undefined || before === prev;
-    check(same, RAFT, () => `entry ${key} follows an entry of term ${before} here and of ${prev} there`);
-    this.#entries.set(key, prev === undefined ? own : `${own} ${prev}`);
+  #matches({ index, term, type, data }: Entry, prevTerm: number | undefined): void {
+    const digest = crc32(data) ^ type;
+    this.#entries[index] ??= [];
+    const here = this.#entries[index];
+    const known = here.find((entry) => entry.term === term);
+    if (known === undefined) {
+      here.push({ term, digest, prevTerm });
+      return;
+    }
+    check(known.digest === digest, RAFT, () => `two different entries ${index} of term ${term}`);
+    known.prevTerm ??= prevTerm;
+    const same = prevTerm === undefined || known.prevTerm === prevTerm;
+    check(same, RAFT, () => {
+      return `entry ${index}/${term} follows an entry of term ${known.prevTerm} here and of ${prevTerm} there`;
+    });
   }
 
   /** Leader completeness: what was committed in an earlier term is in the log of every later leader. */

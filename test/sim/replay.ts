@@ -7,7 +7,7 @@ import { Model, refused } from '../apply/model.ts';
 import { resultText } from './digest.ts';
 import type { Operation } from './history.ts';
 import { isOpen } from './history.ts';
-import type { AppliedEntry } from './state-check.ts';
+import { type AppliedEntry, type InstalledState, pairText } from './state-check.ts';
 import { check } from './violation.ts';
 
 const REPLAY = 'replay';
@@ -20,25 +20,46 @@ export class Replay {
   readonly #byRequest: ReadonlyMap<bigint, AppliedEntry>;
 
   /** Checks that each entry was answered as the model answers it. `entries` are by index, from 1. */
-  constructor(entries: readonly AppliedEntry[], byRequest: ReadonlyMap<bigint, AppliedEntry>) {
+  constructor(
+    entries: readonly AppliedEntry[],
+    byRequest: ReadonlyMap<bigint, AppliedEntry>,
+    installs: readonly InstalledState[] = [],
+  ) {
     this.#byRequest = byRequest;
+    const installed = installs.toSorted((a, b) => a.index - b.index);
+    let next = 0;
     for (const entry of entries.slice(1)) {
-      const expected = resultText(this.#answer(entry));
+      const answer = this.#answer(entry);
+      const expected = answer === 'anything' ? entry.result : resultText(answer);
       check(expected === entry.result, REPLAY, () => {
         return `entry ${entry.index} was answered with ${entry.result}, the model says ${expected}`;
       });
       this.revisions[entry.index] = this.model.revision;
+      while (installed[next]?.index === entry.index) this.#checkInstalled(installed[next++]!);
     }
   }
 
-  #answer({ request }: AppliedEntry): object | undefined {
+  /** What a snapshot brought is what the log makes. */
+  #checkInstalled({ id, index, revision, pairs, leases }: InstalledState): void {
+    const expected = [...this.model.now.values()].sort((a, b) => (a.key < b.key ? -1 : 1)).map(pairText);
+    const where = `the snapshot at ${index} that ${id} installed`;
+    check(revision === this.model.revision, REPLAY, () => `${where} has revision ${revision}, not ${this.model.revision}`);
+    check(pairs.join() === expected.join(), REPLAY, () => `${where} has ${pairs.join()}, not ${expected.join()}`);
+    const known = [...this.model.leases].sort((a, b) => (a < b ? -1 : 1));
+    check(leases.join() === known.join(), REPLAY, () => `${where} has leases ${leases.join()}, not ${known.join()}`);
+  }
+
+  /** Of entries that are no business of the key space the answer is compared between members only. */
+  #answer({ request, change }: AppliedEntry): object | undefined | 'anything' {
+    if (change !== undefined) return 'anything';
     if (request === undefined) return undefined;
     if (request.put !== undefined) return this.model.put(request.put);
     if (request.delete_range !== undefined) return this.model.deleteRange(request.delete_range);
     if (request.txn !== undefined) return inOrder(this.model.txn(request.txn));
     if (request.compaction !== undefined) return this.model.compact(request.compaction.revision);
     if (request.lease_revoke !== undefined) return this.model.revoke(request.lease_revoke.ID);
-    const { ID, TTL } = request.lease_grant!;
+    if (request.lease_grant === undefined) return 'anything';
+    const { ID, TTL } = request.lease_grant;
     if (this.model.leases.has(ID)) return refused('LeaseExist');
     this.model.leases.add(ID);
     const header = { cluster_id: 0n, member_id: 0n, revision: this.model.revision, raft_term: 0 };
@@ -86,7 +107,7 @@ export class Replay {
   }
 
   /** Place in the log: entry `index` is at 2 * index, reads of what it left are right behind it. */
-  #place(operation: Operation): number {
+  place(operation: Operation): number {
     if (operation.request !== undefined) return 2 * this.entryOf(operation)!.index;
     return 2 * this.#firstIndexAt(operation.revision) + 1;
   }
@@ -116,7 +137,7 @@ export class Replay {
     for (const operation of known.toSorted((a, b) => a.calledAt - b.calledAt)) {
       while (returned[next] !== undefined && returned[next]!.returnedAt < operation.calledAt) {
         const before = returned[next++]!;
-        const place = this.#place(before);
+        const place = this.place(before);
         newest = Math.max(newest, this.#revisionOf(before));
         if (furthest === undefined || place > furthest.place) furthest = { place, revision: newest, operation: before };
       }
@@ -127,7 +148,7 @@ export class Replay {
         const stale = revision < newest;
         check(!stale, REPLAY, () => `read ${id} (${what}) saw ${revision}, ${newest} was known (${otherId} ${other})`);
       } else {
-        const inOrder = this.#place(operation) > furthest.place;
+        const inOrder = this.place(operation) > furthest.place;
         check(inOrder, REPLAY, () => `${id} (${what}) came before ${otherId} (${other}), which was done already`);
       }
     }

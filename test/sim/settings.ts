@@ -13,11 +13,18 @@ export const FAULTS = [
   'powerLoss',
   'kill',
   'crashInTurn',
+  'crashInInstall',
   'crashLeader',
   'crashAll',
   'pause',
   'pauseLeader',
   'syncError',
+  'commitError',
+  'diskFull',
+  'diskStall',
+  'bitRot',
+  'stop',
+  'transfer',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -31,6 +38,10 @@ export interface Settings {
   strokeMs: number;
   lastingMs: number;
   faults: readonly Fault[];
+  /** Mean time between two changes of the members; 0: they stay. */
+  memberChangeMs: number;
+  /** The operator removes no voter when so few are left. */
+  votersMin: number;
   /** Chances per message. */
   loss: number;
   duplication: number;
@@ -54,10 +65,15 @@ export interface Settings {
   /** Chances of operations that not every run has. */
   leases: number;
   compactions: number;
+  /** What is left of leases goes through the log this often. */
+  checkpointMs: number;
   /** Chance that a watcher is slow to read. */
   slowReader: number;
   applyEntriesMax: number;
+  /** Log entries kept for followers that are late; others get a snapshot. */
   keepEntries: number;
+  /** Snapshots travel in pieces of about this size. */
+  chunkBytes: number;
   /** Healed, this many members stay dead while the others must go on. */
   staysDead: number;
 }
@@ -79,6 +95,8 @@ export function settingsOf(seed: number): Settings {
     strokeMs: between(300, 3_000),
     lastingMs: between(500, 6_000),
     faults: FAULTS.filter(() => prng.int(2) === 0),
+    memberChangeMs: prng.int(2) === 0 ? 0 : between(500, 4_000),
+    votersMin: 1 + prng.int(3),
     loss: sometimes(0.2),
     duplication: sometimes(0.2),
     spike: sometimes(0.05),
@@ -96,9 +114,11 @@ export function settingsOf(seed: number): Settings {
     keys: 1 + prng.int(6),
     leases: sometimes(0.25),
     compactions: sometimes(0.03),
+    checkpointMs: between(500, 5_000),
     slowReader: sometimes(0.2),
     applyEntriesMax: prng.int(2) === 0 ? 1 + prng.int(4) : 1_000,
-    keepEntries: prng.int(30),
+    keepEntries: [0, 3, 30, 5_000][prng.int(4)]!,
+    chunkBytes: prng.int(2) === 0 ? 300 : 10_000,
     staysDead: prng.int(1 + (members - 1) / 2),
   };
 }

@@ -1,62 +1,60 @@
-/**
- * Whole clusters, seed by seed. A long run: `SIM_SEEDS=2000 SIM_FROM=1 npx vitest run test/sim`; one seed with all that
- * happens in it: `SIM_FROM=17 SIM_SEEDS=1 SIM_TRACE=1 npx vitest run test/sim/sim.test.ts`.
- */
-import { describe, expect, it } from 'vitest';
-import { FAULTS } from './settings.ts';
-import { type Report, Simulation } from './simulation.ts';
+/** Whole clusters, seed by seed, as `npm run sim` runs them; and what it says when a promise is broken. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BUGS } from './bugs.ts';
+import { type Compiled, compile } from './compiled.ts';
+import { runSeed, type Task } from './seed-run.ts';
+import { FAULTS, settingsOf } from './settings.ts';
+import { shrink } from './shrink.ts';
 
-const SEEDS = Number(process.env.SIM_SEEDS ?? 60);
-const FROM = Number(process.env.SIM_FROM ?? 1);
-const TIMEOUT_MS = 24 * 3_600_000;
-const print = process.env.SIM_TRACE === undefined ? undefined : (line: string) => console.log(line);
+/** What fits into a test run; `npm run sim -- --seeds 2000` is a step of its own. */
+const SEEDS = 60;
+const TIMEOUT_MS = 1_200_000;
 
-function runSeed(seed: number): Report {
-  try {
-    return new Simulation(seed, { print }).run();
-  } catch (error) {
-    const command = `SIM_FROM=${seed} SIM_SEEDS=1 npx vitest run test/sim/sim.test.ts`;
-    throw new Error(`seed ${seed} (replay: ${command}): ${(error as Error).message}`, { cause: error });
-  }
-}
+let compiled: Compiled;
+beforeAll(async () => {
+  compiled = await compile();
+});
+afterAll(() => compiled.remove());
 
 describe('a cluster of production code', () => {
-  it(
-    `keeps every promise over ${SEEDS} seeds`,
-    () => {
-      const totals = new Map<string, number>();
-      let simulatedMs = 0;
-      const failures: string[] = [];
-      const beganMs = performance.now();
-      for (let seed = FROM; seed < FROM + SEEDS; seed++) {
-        if (seed > FROM && (seed - FROM) % 100 === 0) console.log(`${seed - FROM} seeds, ${failures.length} failed`);
-        try {
-          const report = runSeed(seed);
-          simulatedMs += report.simulatedMs;
-          for (const [what, count] of report.counts) totals.set(what, (totals.get(what) ?? 0) + count);
-        } catch (error) {
-          failures.push((error as Error).message);
-          if (SEEDS === 1) console.error(error);
-        }
-      }
-      const minutes = (performance.now() - beganMs) / 60_000;
-      const counts = [...totals].sort(([a], [b]) => (a < b ? -1 : 1)).map(([what, count]) => `${what} ${count}`);
-      console.log(
-        `${SEEDS} seeds, ${Math.round(SEEDS / minutes)} a minute, ${Math.round(simulatedMs / 60_000 / minutes)} simulated hours an hour\n${counts.join(', ')}`,
-      );
-      expect(failures).toEqual([]);
-      // A fault that never fires proves nothing.
-      if (SEEDS >= 60) for (const fault of FAULTS) expect(totals.get(`nemesis:${fault}`), fault).toBeGreaterThan(0);
-    },
-    TIMEOUT_MS,
-  );
+  it(`keeps every promise over ${SEEDS} seeds`, { timeout: TIMEOUT_MS }, async () => {
+    const { code, output } = await compiled.sim('--seeds', `${SEEDS}`, '--workers', '1', '--no-shrink');
+    console.log(output);
+    expect(output).toMatch(new RegExp(`^${SEEDS} of ${SEEDS} seeds, 0 failed; \\d+ a minute`, 'm'));
+    expect(code).toBe(0);
+    // A fault that never fires proves nothing.
+    const fired = /^faults that fired: (.*)$/m.exec(output)![1];
+    for (const fault of FAULTS) expect(fired).toContain(`${fault} `);
+    for (const what of ['snapshotInstalled', 'member:promote', 'refillDone', 'leasesExpired']) expect(output).toContain(what);
+  });
 
-  it('is decided by the seed alone', { timeout: TIMEOUT_MS }, () => {
+  it('is decided by the seed alone, in whichever process', { timeout: TIMEOUT_MS }, async () => {
     for (const seed of [3, 4]) {
-      const [one, two] = [runSeed(seed), runSeed(seed)];
-      expect(two.traceHash).toBe(one.traceHash);
-      expect(two.counts).toEqual(one.counts);
+      const { output } = await compiled.sim('--seed', `${seed}`);
+      expect(JSON.parse(output)).toEqual(runSeed({ seed }));
     }
-    expect(runSeed(3).traceHash).not.toBe(runSeed(4).traceHash);
+    expect(runSeed({ seed: 3 })).not.toEqual(runSeed({ seed: 4 }));
+  });
+});
+
+describe('a run that breaks a promise', () => {
+  it('is made smaller for as long as it breaks the same one', { timeout: TIMEOUT_MS }, async () => {
+    const run = (task: Task) => Promise.resolve(runSeed(task, BUGS.proposedTwice()));
+    const failed = await run({ seed: 7 });
+    if (failed.ok) return expect.fail('the bug was not found');
+    const small = await shrink({ seed: 7 }, failed, run);
+    expect(small.settings).toMatchObject({ faults: [], clients: 1, keys: 1 });
+    expect(small.settings.faultMs).toBeLessThan(settingsOf(7).faultMs / 4);
+    expect(small.outcome.checker).toBe('replay');
+    expect(runSeed({ seed: 7, settings: small.settings }, BUGS.proposedTwice())).toEqual(small.outcome);
+  });
+
+  it('is told with the commands that replay it', { timeout: TIMEOUT_MS }, async () => {
+    const changes = JSON.stringify({ faultMs: 100, clients: 0, watchers: 0, loss: 1, staysDead: 0 });
+    const { code, output } = await compiled.sim('--seed', '1', '--settings', changes);
+    expect(output).toContain('"ok":true');
+    expect(code).toBe(0);
+    expect(await compiled.sim('--seeds', 'many')).toMatchObject({ code: 2 });
+    expect((await compiled.sim('--help')).output).toContain('--settings JSON');
   });
 });

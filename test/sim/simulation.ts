@@ -3,7 +3,9 @@
  * must hold at every moment and at the end. The seed decides everything; nothing here looks at a clock.
  */
 import type { StateMachine } from '../../core/apply/state-machine.ts';
-import type { Message } from '../../core/raft/messages.ts';
+import type { PeerMessage } from '../../core/node/peer-message.ts';
+import { changed, confChangeOf } from '../../core/raft/conf-change.ts';
+import type { ConfState } from '../../core/raft/messages.ts';
 import { AssertionError } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
 import type { Bug } from './bugs.ts';
@@ -16,7 +18,7 @@ import { isLinearizable } from './linearizability.ts';
 import { Member } from './member.ts';
 import { Nemesis } from './nemesis.ts';
 import { Network } from './network.ts';
-import { mayDie } from './observed.ts';
+import { Operator } from './operator.ts';
 import { RaftCheck } from './raft-check.ts';
 import { Replay } from './replay.ts';
 import { putOf } from './requests.ts';
@@ -30,8 +32,10 @@ import { Watching } from './watchers.ts';
 /** Healed, a majority acknowledges a write within this: three elections with the worst luck, and what waits before. */
 export const LIVENESS_TICKS = 150;
 const TICK_MS = 100;
-/** Afterwards: longer than a lease lives, with what a leader adds and the time until it is named again. */
-const REST_MS = 20_000;
+/** Afterwards clients go on for so long with everybody back. */
+const CALM_MS = 4_000;
+/** Then everything has come to rest within this: leases have run out, with what a leader adds, and all have caught up. */
+const REST_MS = 45_000;
 const PROBE_MS = 100;
 
 export interface SimulationOptions {
@@ -58,10 +62,11 @@ export class Simulation implements Host {
   readonly tally: Tally;
   readonly raft: RaftCheck;
   readonly state = new StateCheck();
-  readonly voters: readonly bigint[];
-  readonly #members: Member[];
+  readonly founders: readonly bigint[];
+  readonly members: Member[];
   readonly #network: Network;
   readonly #nemesis: Nemesis;
+  readonly #operator: Operator;
   readonly #ledger: Ledger = { operations: [], moment: 0 };
   readonly #leases: Leases;
   readonly #clients: Client[];
@@ -74,49 +79,51 @@ export class Simulation implements Host {
     this.tally = new Tally(print);
     const { members, clients, watchers, drift } = this.settings;
     const prng = (stream: number) => new Prng(seed * 64 + 32 + stream);
-    this.voters = Array.from({ length: members }, (_, i) => BigInt(i + 1));
-    this.#members = this.voters.map((id) => new Member(id, this));
+    this.founders = Array.from({ length: members }, (_, i) => BigInt(i + 1));
+    this.members = this.founders.map((id) => new Member(id, this, this.founders));
     this.#network = new Network(this.settings, this.time, this.tally, prng(0), (message) => this.#deliver(message));
-    this.#nemesis = new Nemesis(this, this.#network, this.#members, prng(1));
+    this.#operator = new Operator(this, prng(7));
+    this.#nemesis = new Nemesis(this, this.#network, prng(1));
     this.#leases = new Leases(drift);
     this.#clients = Array.from(
       { length: clients },
-      (_, i) => new Client(i, this, this.#members, this.#ledger, this.#leases, prng(2 + i)),
+      (_, i) => new Client(i, this, this.#ledger, this.#leases, prng(2 + i)),
     );
-    this.#watchings = Array.from({ length: watchers }, (_, i) => new Watching(i, this, this.#members, prng(20 + i)));
+    this.#watchings = Array.from({ length: watchers }, (_, i) => new Watching(i, this, prng(20 + i)));
   }
 
   // ---- Host
 
-  send(from: Member, message: Message): void {
-    mayDie(from, 'send');
-    this.raft.sent(message);
+  newMember(id: bigint): Member {
+    const member = new Member(id, this, []);
+    this.members.push(member);
+    this.tally.count('memberMade');
+    return member;
+  }
+
+  discard(member: Member): void {
+    member.removed = true;
+    member.crash(false);
+    const place = this.members.indexOf(member);
+    if (place >= 0) this.members.splice(place, 1);
+  }
+
+  send(from: Member, message: PeerMessage): void {
+    from.mayDie('send');
+    if (message.raft !== undefined) this.raft.sent(message.raft);
     for (const leaving of this.bug.message?.(message) ?? [message]) this.#network.send(leaving);
-  }
-
-  floorIndex(of: Member): number {
-    const others = this.#members.filter((member) => member !== of);
-    const durable = Math.min(...this.#members.map((member) => member.durableIndex));
-    if (of.node?.status().isLeader !== true) return durable;
-    return Math.min(durable, ...others.map(({ id }) => of.confirmed.get(id) ?? 0));
-  }
-
-  started(): void {
-    this.tally.count('started');
   }
 
   crashed(member: Member): void {
     this.#nemesis.crashed(member);
   }
 
-  #deliver(message: Message): void {
-    const member = this.#members[Number(message.to) - 1]!;
-    this.tally.note(
-      this.time.nowMs,
-      Number(message.to),
-      `${message.type} ${message.from} ${message.term} ${message.index}`,
-    );
-    member.enter(() => member.hear(message));
+  #deliver(message: PeerMessage): void {
+    const { from, to, raft } = message;
+    const what = raft === undefined ? partOf(message) : `${raft.type} ${raft.term} ${raft.index}`;
+    this.tally.note(this.time.nowMs, Number(to), `<${from} ${what}`);
+    const member = this.members.find(({ id }) => id === to);
+    member?.enter(() => member.hear(message));
   }
 
   // ---- the run
@@ -124,9 +131,10 @@ export class Simulation implements Host {
   /** Throws a Violation. */
   run(): Report {
     try {
-      for (const member of this.#members) member.start();
+      for (const member of this.members) member.start();
       for (const client of this.#clients) client.start();
       for (const watching of this.#watchings) watching.start();
+      this.#operator.start();
       this.#nemesis.start();
       this.time.runUntil(this.settings.faultMs);
       this.#heal();
@@ -148,12 +156,13 @@ export class Simulation implements Host {
 
   /** Liveness: faults end, and a majority must acknowledge a write in time. */
   #heal(): void {
-    this.#nemesis.end();
+    this.#operator.end();
+    this.#nemesis.end((member, dead) => this.#canDoWithout(new Set([...dead, member])));
     for (const watching of this.#watchings) watching.calm = true;
     let acknowledged = false;
     const probe = () => {
       if (acknowledged) return;
-      for (const member of this.#members) {
+      for (const member of this.members) {
         member.enter(() =>
           member.node?.propose({ put: putOf('probe', 'x') }, (result) => {
             acknowledged ||= !(result instanceof Error);
@@ -170,18 +179,66 @@ export class Simulation implements Host {
     this.tally.note(this.time.nowMs, 0, 'alive');
   }
 
-  /** Everyone comes back, clients go home, leases run out. */
+  /** Whether the others are a majority by every configuration that may be in force somewhere. */
+  #canDoWithout(dead: ReadonlySet<Member>): boolean {
+    const ids = new Set([...dead].map(({ id }) => id));
+    return this.#configurations().every((conf) =>
+      [conf.voters, conf.voters_outgoing].every((half) => {
+        const counts = (id: bigint) => this.members.some((member) => member.id === id && !member.refilling);
+        const alive = half.filter((id) => !ids.has(id) && counts(id));
+        return half.length === 0 || alive.length * 2 > half.length;
+      }),
+    );
+  }
+
+  /** The one that was applied last, and those that logs may bring next. */
+  #configurations(): ConfState[] {
+    const { conf, confIndex } = this.state;
+    const founded = { voters: [...this.founders], learners: [], voters_outgoing: [], learners_next: [], auto_leave: false };
+    const now = conf ?? founded;
+    const all: ConfState[] = [now];
+    for (const entry of this.raft.changesAfter(confIndex)) {
+      const next = changed(now, confChangeOf(entry));
+      if (!(next instanceof Error)) all.push(next);
+    }
+    return all;
+  }
+
+  /** Everyone comes back, clients go home, leases run out, all catch up. */
   #rest(): void {
     this.#nemesis.staysDead.clear();
-    for (const member of this.#members) member.start();
-    this.time.runUntil(this.time.nowMs + REST_MS / 4);
+    for (const member of this.members) member.start();
+    this.time.runUntil(this.time.nowMs + CALM_MS);
     for (const client of this.#clients) client.stopped = true;
-    this.time.runUntil(this.time.nowMs + REST_MS);
+    this.#operator.rest();
+    const limitMs = this.time.nowMs + REST_MS;
+    let calm = 0;
+    while (this.time.nowMs < limitMs && calm < 10) {
+      this.time.runUntil(this.time.nowMs + TICK_MS);
+      calm = this.#isAtRest() ? calm + 1 : 0;
+    }
+  }
+
+  /** The processes of members, those of removed ones left out. */
+  #inForce(): Member[] {
+    const [{ voters, learners }] = this.#configurations() as [ConfState];
+    const ids = [...voters, ...learners];
+    return this.members.filter(({ id, disks }) => ids.includes(id) && !disks.rotten);
+  }
+
+  #isAtRest(): boolean {
+    const last = this.state.entries.length - 1;
+    const members = this.#inForce();
+    const settled = members.every(({ node, machine }) => {
+      return node !== undefined && machine?.appliedIndex === last && machine.lessor.size === 0;
+    });
+    const { revision } = members[0]?.machine?.store ?? { revision: 0 };
+    return settled && this.#watchings.every(({ log }) => log.next > revision);
   }
 
   #checkAll(): void {
     const machines = new Map<bigint, StateMachine>();
-    for (const { id, node, machine } of this.#members) {
+    for (const { id, node, machine } of this.#inForce()) {
       check(node !== undefined && machine !== undefined, 'liveness', () => `${id} does not come back`);
       machines.set(id, machine);
       const { appliedIndex } = node.status();
@@ -190,18 +247,20 @@ export class Simulation implements Host {
       check(machine.lessor.size === 0, 'leases', () => `${machine.lessor.size} leases of ${id} do not end`);
     }
     this.state.equal(machines);
-    const { entries, byRequest } = this.state;
-    const replay = new Replay(entries, byRequest);
+    const { entries, byRequest, installs } = this.state;
+    const replay = new Replay(entries, byRequest, installs);
     replay.check(this.#ledger.operations);
     this.#checkLinearizable(replay);
+    const { tally } = this;
     for (const { log } of this.#watchings) {
       log.check(replay.model);
-      this.tally.counts.set('watchedEvents', (this.tally.counts.get('watchedEvents') ?? 0) + log.events);
+      tally.add('watchedEvents', log.events);
     }
-    this.tally.counts.set('leasesExpired', this.#leases.check(entries));
-    this.tally.counts.set('leasesRenewed', this.#leases.renewals);
-    this.tally.counts.set('terms', this.raft.terms);
-    this.tally.counts.set('outcomeOpen', this.#ledger.operations.filter(isOpen).length);
+    tally.add('leasesExpired', this.#leases.check(entries));
+    tally.add('leasesRenewed', this.#leases.renewals);
+    tally.add('terms', this.raft.terms);
+    tally.add('entries', entries.length);
+    tally.add('outcomeOpen', this.#ledger.operations.filter(isOpen).length);
   }
 
   #checkLinearizable(replay: Replay): void {
@@ -211,4 +270,14 @@ export class Simulation implements Host {
       this.tally.count(verdict === undefined ? 'searchGivenUp' : 'searchDone');
     }
   }
+}
+
+/** Which part of it the message carries. */
+function partOf(message: PeerMessage): string {
+  const { forward, forward_reply: forwardReply, ask, answer, chunk_request: chunkRequest } = message;
+  if (forward !== undefined) return `forward ${forward.term} ${forward.batch}`;
+  if (forwardReply !== undefined) return `forwardReply ${forwardReply.term} ${forwardReply.batch}`;
+  if (ask !== undefined) return `ask ${ask.number}`;
+  if (answer !== undefined) return `answer ${answer.number}`;
+  return chunkRequest === undefined ? 'chunk' : 'chunkRequest';
 }

@@ -11,8 +11,13 @@ export class Tally {
   }
 
   count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
-    this.#trace.text(what);
+    this.add(what, 1);
+  }
+
+  add(what: string, times: number): void {
+    const count = (this.counts.get(what) ?? 0) + times;
+    this.counts.set(what, count);
+    this.#trace.number(count);
   }
 
   /** Notes what happened, when, and to whom. */

@@ -18,7 +18,6 @@ export class Watching {
   readonly log: WatchLog;
   readonly #host: Host;
   readonly #prng: Prng;
-  readonly #members: readonly Member[];
   #member: Member | undefined;
   #node: Member['node'];
   #stream: WatchStream | undefined;
@@ -26,9 +25,8 @@ export class Watching {
   #session = 0;
   calm = false;
 
-  constructor(number: number, host: Host, members: readonly Member[], prng: Prng) {
+  constructor(number: number, host: Host, prng: Prng) {
     this.#host = host;
-    this.#members = members;
     this.#prng = prng;
     const [key, end] = number % 2 === 0 ? ['\0', '\0'] : ['k0', prng.int(2) === 0 ? '' : 'k3'];
     this.log = new WatchLog(`watcher ${number}`, key!, end!, 1 + prng.int(3));
@@ -43,7 +41,7 @@ export class Watching {
 
   /** Now and then: is the member still there, shall it be another, how far has it got? */
   #look(): void {
-    const gone = this.#member === undefined || this.#member.node !== this.#node;
+    const gone = this.#node === undefined || this.#member?.node !== this.#node;
     if (gone || (!this.calm && this.#prng.int(30) === 0)) {
       this.#host.tally.count('watchResumed');
       this.#follow();
@@ -56,7 +54,8 @@ export class Watching {
     const [stream, old] = [this.#stream, this.#member];
     if (stream !== undefined) old?.enter(() => stream.close());
     this.#stream = undefined;
-    const member = this.#members[this.#prng.int(this.#members.length)]!;
+    const { members } = this.#host;
+    const member = members[this.#prng.int(members.length)]!;
     this.#member = member;
     this.#node = member.node;
     member.enter(() => {

@@ -1,0 +1,109 @@
+/**
+ * Every bit, sector, page and length of a log of 256 KiB, one at a time, through the recovery that the server runs.
+ * `LOG_STATES=full` tries all of them and prints what came of it; otherwise a part is drawn.
+ */
+import { describe, expect, it } from 'vitest';
+import { Prng } from '../../core/util/prng.ts';
+import { BigLog, type Outcome, SEGMENT_BYTES } from './big-log.ts';
+
+const FULL = process.env.LOG_STATES === 'full';
+const TIMEOUT = { timeout: 3_600_000 };
+
+type Counts = Record<Outcome, number>;
+
+function noCounts(): Counts {
+  return { damaged: 0, whole: 0, 'lost without a trace': 0 };
+}
+
+function tell(what: string, counts: Counts): void {
+  const states = counts.damaged + counts.whole + counts['lost without a trace'];
+  if (FULL) console.log(`${what}: ${states} states, ${JSON.stringify(counts)}`);
+}
+
+function flip(log: BigLog, name: string, bit: number, counts: Counts): void {
+  const bytes = log.files.get(name)!;
+  const at = bit >> 3;
+  bytes[at]! ^= 1 << (bit & 7);
+  counts[log.judge({ name, from: at, to: at + 1 })]++;
+  bytes[at]! ^= 1 << (bit & 7);
+}
+
+function overwrite(log: BigLog, name: string, from: number, content: Uint8Array, counts: Counts): void {
+  const bytes = log.files.get(name)!;
+  const before = bytes.slice(from, from + content.length);
+  bytes.set(content, from);
+  counts[log.judge({ name, from, to: from + content.length })]++;
+  bytes.set(before, from);
+}
+
+for (const closed of [true, false]) {
+  const traceless = closed ? 0 : 1;
+  describe(closed ? 'a log that was closed in order' : 'a log that was not closed', () => {
+    const log = new BigLog(closed);
+    const last = log.segments.at(-1)!;
+
+    it('is 256 KiB of used segments', () => {
+      expect(log.bytes).toBe(256 * 1024);
+      expect(log.files.size).toBe(log.segments.length + 1);
+    });
+
+    it('one flipped bit: found, or without effect; but for the last record of a log that was not closed', TIMEOUT, () => {
+      const counts = noCounts();
+      // Of the two logs only the last segment differs.
+      const files = closed ? [last] : [...log.files.keys()];
+      if (FULL) for (const name of files) for (let bit = 0; bit < SEGMENT_BYTES * 8; bit++) flip(log, name, bit, counts);
+      else {
+        const random = new Prng(1);
+        for (const name of files) for (let bit = 0; bit < 64 * 8; bit += 5) flip(log, name, bit, counts);
+        for (let i = 0; i < 2000; i++) flip(log, files[random.int(files.length)]!, random.int(SEGMENT_BYTES * 8), counts);
+        const { from, to } = log.lastFrame;
+        for (let bit = from * 8; bit < to * 8; bit += 101) flip(log, last, bit, counts);
+      }
+      tell('bits', counts);
+      const lastBits = traceless * (log.lastFrame.to - log.lastFrame.from) * 8;
+      expect(counts['lost without a trace']).toBeLessThanOrEqual(lastBits);
+      expect(counts.damaged).toBeGreaterThan(500);
+      if (!FULL) return;
+      let usedBits = -lastBits;
+      for (const name of files) usedBits += log.usedBytes(name) * 8;
+      // All but the padding of records.
+      expect(counts.damaged).toBeGreaterThan(usedBits * 0.99);
+    });
+
+    it('one sector or page of zeros, of ones, or of an earlier segment', TIMEOUT, () => {
+      const counts = noCounts();
+      const names = [...log.files.keys()];
+      for (const size of [512, 4096]) {
+        for (const [i, name] of names.entries()) {
+          for (let from = 0; from < SEGMENT_BYTES; from += size) {
+            const earlier = log.files.get(names[(i + names.length - 1) % names.length]!)!;
+            for (const content of [
+              new Uint8Array(size),
+              new Uint8Array(size).fill(0xff),
+              earlier.slice(from, from + size),
+            ])
+              overwrite(log, name, from, content, counts);
+          }
+        }
+      }
+      tell('sectors and pages', counts);
+      const { from, to } = log.lastFrame;
+      const touching = (size: number) => Math.floor((to - 1) / size) - Math.floor(from / size) + 1;
+      expect(counts['lost without a trace']).toBe(traceless * 3 * (touching(512) + touching(4096)));
+    });
+
+    it('every length to which a file may be cut', TIMEOUT, () => {
+      const counts = noCounts();
+      const random = new Prng(2);
+      for (const [name, bytes] of log.files) {
+        for (let length = 0; length < bytes.length; length += FULL || length < 128 ? 1 : 1 + random.int(600)) {
+          log.files.set(name, bytes.slice(0, length));
+          counts[log.judge({ name, from: length, to: bytes.length })]++;
+        }
+        log.files.set(name, bytes);
+      }
+      tell('lengths', counts);
+      expect(counts).toMatchObject({ whole: 0, 'lost without a trace': 0 });
+    });
+  });
+}

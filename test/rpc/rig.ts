@@ -1,0 +1,155 @@
+/** One member with real parts but its disk and its network, and calls of its RPCs as a transport makes them. */
+import { createStateMachine } from '../../core/apply/create.ts';
+import { RosterError } from '../../core/errors.ts';
+import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
+import { Node } from '../../core/node/node.ts';
+import type { PeerMessage } from '../../core/node/peer-message.ts';
+import { nodeConfig } from '../../core/node/world.ts';
+import { ConfState, type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
+import { Prng } from '../../core/util/prng.ts';
+import { defaults } from '../../core/wire/binary.ts';
+import type * as m from '../../core/wire/messages.ts';
+import { type RpcContext, rpcContext } from '../../server/rpc/context.ts';
+import { allMethods } from '../../server/rpc/methods.ts';
+import type { CallContext, Method, Responder, StreamHandler } from '../../server/rpc/service.ts';
+
+export interface RigOptions {
+  id?: bigint;
+  voters?: bigint[];
+  learners?: bigint[];
+}
+
+export class Rig {
+  readonly node: Node;
+  readonly context: RpcContext;
+  readonly sent: PeerMessage[] = [];
+  ms = 1_000_000;
+  readonly #methods: Map<string, Method>;
+  readonly #tasks: (() => void)[] = [];
+
+  constructor({ id = 1n, voters = [id], learners = [] }: RigOptions = {}) {
+    const defer = (task: () => void) => void this.#tasks.push(task);
+    const clock = { nowMs: () => this.ms };
+    const machine = createStateMachine({ backend: new MemoryBackend(defer), clock });
+    const members = [...voters, ...learners].map((ID) => memberOf(ID, learners.includes(ID)));
+    machine.bootstrap(members, { ...defaults(ConfState), voters, learners });
+    const world = {
+      wal: {
+        append: (_entries: unknown, _hardState: unknown, done: () => void) => defer(() => done()),
+        reset: (_index: unknown, _term: unknown, _hardState: unknown, done: () => void) => defer(() => done()),
+        release: () => {},
+        close: (done: () => void) => defer(() => done()),
+      },
+      machine,
+      transport: { send: (messages: readonly PeerMessage[]) => void this.sent.push(...messages) },
+      schedule: defer,
+      scheduleIdle: defer,
+      clock,
+      prng: new Prng(1),
+      onFatal: (error: RosterError) => {
+        throw error;
+      },
+    };
+    const start = { hardState: undefined, prevIndex: 0, prevTerm: 0, entries: [] };
+    this.node = new Node(nodeConfig(id), world, start);
+    machine.onWork = () => this.node.requestWork();
+    const limits = { maxTxnOps: 128, maxRequestBytes: 1_000_000 };
+    this.context = rpcContext({ identity: { clusterId: 77n, memberId: id }, node: this.node, machine, limits });
+    this.#methods = new Map(allMethods(this.context).map((method) => [method.path, method]));
+    this.node.start();
+    this.settle();
+  }
+
+  settle(): void {
+    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) task();
+  }
+
+  tick(count = 1): void {
+    for (let i = 0; i < count; i++) {
+      this.ms += 100;
+      this.node.tick();
+      this.settle();
+    }
+  }
+
+  /** Member `from` says that it leads. */
+  heartbeatFrom(from: bigint, term = 1): void {
+    const raft: Message = { ...newMessage(MessageType.values.HEARTBEAT, this.node.id, term), from };
+    this.node.step({ from, to: this.node.id, raft, snapshot: 0n });
+    this.settle();
+  }
+
+  get paths(): { path: string; kind: Method['kind'] }[] {
+    return [...this.#methods.values()].map(({ path, kind }) => ({ path, kind }));
+  }
+
+  /** A unary call, with everything done that it leads to. Its result; `undefined` while it waits. */
+  call(path: string, request: object = {}, metadata: Record<string, string> = {}): object | undefined {
+    const method = this.#method(path);
+    if (method.kind !== 'unary') throw new Error(`${path} is a stream`);
+    let result: object | undefined;
+    const full = { ...defaults(method.request), ...request };
+    method.handle(callContext(metadata), full, (answer: object) => {
+      if (result !== undefined) throw new Error('answered twice');
+      result = answer;
+    });
+    this.settle();
+    return result;
+  }
+
+  /** The result of a call that must succeed. */
+  ok<T>(path: string, request: object = {}): T {
+    const result = this.call(path, request);
+    if (result === undefined || result instanceof RosterError) throw result ?? new Error('no answer');
+    return result as T;
+  }
+
+  /** The code of a refusal, 'ok', or 'waits'. */
+  code(path: string, request: object = {}, metadata: Record<string, string> = {}): string {
+    const result = this.call(path, request, metadata);
+    if (result === undefined) return 'waits';
+    return result instanceof RosterError ? result.code : 'ok';
+  }
+
+  open(path: string, metadata: Record<string, string> = {}): Stream {
+    const method = this.#method(path);
+    if (method.kind !== 'stream') throw new Error(`${path} is no stream`);
+    const stream = new Stream();
+    stream.handler = method.open(callContext(metadata), stream);
+    this.settle();
+    return stream;
+  }
+
+  #method(path: string): Method {
+    const method = this.#methods.get(path);
+    if (method === undefined) throw new Error(`no method ${path}`);
+    return method;
+  }
+}
+
+/** What a transport keeps of a streaming call. */
+export class Stream implements Responder<object> {
+  handler!: StreamHandler<object>;
+  onDrain: (() => void) | undefined;
+  readonly sent: object[] = [];
+  /** How it ended: 'ok' or the code; `undefined` while it is open. */
+  ended: string | undefined;
+
+  send(response: object): boolean {
+    this.sent.push(response);
+    return true;
+  }
+
+  end(error?: RosterError): void {
+    if (this.ended !== undefined) throw new Error('ended twice');
+    this.ended = error?.code ?? 'ok';
+  }
+}
+
+function callContext(metadata: Record<string, string>): CallContext {
+  return { metadata: (name) => metadata[name], remote: '', cancelled: false, onCancel: () => {} };
+}
+
+function memberOf(ID: bigint, isLearner: boolean): m.Member {
+  return { ID, name: `m${ID}`, peerURLs: [`http://m${ID}:2380`], clientURLs: [`http://m${ID}:2379`], isLearner };
+}

@@ -1,0 +1,140 @@
+/**
+ * Who runs the cluster: adds members as learners or voters, promotes, removes and replaces them, through any member, and
+ * starts and stops the processes that belong to them. Acts on what the cluster says, not on what a checker knows, but for
+ * the processes: those follow the configuration.
+ */
+import type { ApplyResult } from '../../core/node/machine.ts';
+import type { Prng } from '../../core/util/prng.ts';
+import { defaults } from '../../core/wire/binary.ts';
+import { Member as MemberRow, type MemberChange } from '../../core/wire/messages.ts';
+import type { Host } from './host.ts';
+import { type Member, peerUrl } from './member.ts';
+
+/** Processes at a time, those of removed members included. */
+const PROCESSES_MAX = 8;
+const VOTERS_MAX = 5;
+/** A removed member that does not notice is stopped after this at most: until then it is a ghost. */
+const GHOST_MS_MAX = 8_000;
+const LOOK_MS = 250;
+const FIRST_NEW_ID = 11n;
+
+export class Operator {
+  readonly #host: Host;
+  readonly #prng: Prng;
+  #nextId = FIRST_NEW_ID;
+  #busy = false;
+  #over = false;
+  /** Members that are being added; what came of it is not known yet. */
+  readonly #adding = new Set<bigint>();
+  readonly #ghosts = new Set<Member>();
+
+  constructor(host: Host, prng: Prng) {
+    this.#host = host;
+    this.#prng = prng;
+  }
+
+  start(): void {
+    if (this.#host.settings.memberChangeMs === 0) return;
+    this.#look();
+    this.#plan();
+  }
+
+  /** Changes nothing more; processes still follow the configuration. */
+  end(): void {
+    this.#over = true;
+    this.#follow();
+    for (const ghost of this.#ghosts) if (this.#prng.int(2) === 0) this.#host.discard(ghost);
+  }
+
+  /** The last ghosts are gone too. */
+  rest(): void {
+    for (const ghost of this.#ghosts) this.#host.discard(ghost);
+  }
+
+  #plan(): void {
+    this.#host.time.after(this.#prng.float() * 2 * this.#host.settings.memberChangeMs, () => {
+      if (this.#over) return;
+      if (!this.#busy) this.#act();
+      this.#plan();
+    });
+  }
+
+  #look(): void {
+    this.#host.time.after(LOOK_MS, () => {
+      this.#follow();
+      this.#look();
+    });
+  }
+
+  /** Every member of the configuration has a process, every other process ends sooner or later. */
+  #follow(): void {
+    const { conf, entries } = this.#host.state;
+    if (conf === undefined) return;
+    const ids = new Set([...conf.voters, ...conf.voters_outgoing, ...conf.learners, ...conf.learners_next]);
+    for (const id of this.#adding) {
+      if (!ids.has(id)) continue;
+      this.#adding.delete(id);
+      this.#host.newMember(id).start();
+    }
+    for (const member of this.#host.members) {
+      const gone = !ids.has(member.id) && entries.some(({ change }) => change?.remove === member.id);
+      if (!gone || this.#ghosts.has(member)) continue;
+      this.#ghosts.add(member);
+      if (this.#over) continue;
+      this.#host.time.after(this.#prng.float() * GHOST_MS_MAX, () => this.#host.discard(member));
+    }
+  }
+
+  #pick<T>(from: readonly T[]): T | undefined {
+    return from.length === 0 ? undefined : from[this.#prng.int(from.length)];
+  }
+
+  /** One change, as any member knows the cluster. */
+  #act(): void {
+    const through = this.#pick(this.#host.members.filter(({ node }) => node !== undefined));
+    if (through === undefined) return;
+    through.enter(() => {
+      const { node, machine } = through;
+      if (node === undefined || machine === undefined) return;
+      const { voters, learners } = machine.confState;
+      const change = this.#choose(voters, learners);
+      if (change === undefined) return;
+      this.#busy = true;
+      const { run } = through;
+      node.changeMembers(change, (result) => this.#told(change, result));
+      // A process that dies says nothing.
+      const wait = () => {
+        if (this.#busy && through.run === run) this.#host.time.after(LOOK_MS, wait);
+        else this.#busy = false;
+      };
+      wait();
+    });
+  }
+
+  #told(change: Omit<MemberChange, 'id'>, result: ApplyResult): void {
+    this.#busy = false;
+    const what = change.add?.isLearner === true ? 'addLearner' : Object.keys(change)[0]!;
+    const outcome = result instanceof Error ? `refused:${(result as { code?: string }).code}` : what;
+    this.#host.tally.count(`member:${outcome}`);
+    this.#host.tally.note(this.#host.time.nowMs, 0, `member change ${what}: ${outcome}`);
+  }
+
+  #choose(voters: readonly bigint[], learners: readonly bigint[]): Omit<MemberChange, 'id'> | undefined {
+    const rotten = this.#host.members.find(({ disks }) => disks.rotten);
+    if (rotten !== undefined && voters.includes(rotten.id)) return { remove: rotten.id };
+    const dice = this.#prng.int(10);
+    const room = this.#host.members.length + this.#adding.size < PROCESSES_MAX && voters.length < VOTERS_MAX;
+    if (dice < 3 && room) return this.#add(true);
+    if (dice < 4 && room) return this.#add(false);
+    if (dice < 7 && learners.length > 0) return { promote: this.#pick(learners)! };
+    if (dice < 8 && learners.length > 0) return { remove: this.#pick(learners)! };
+    if (voters.length > this.#host.settings.votersMin) return { remove: this.#pick(voters)! };
+    return room ? this.#add(this.#prng.int(2) === 0) : undefined;
+  }
+
+  #add(isLearner: boolean): Omit<MemberChange, 'id'> {
+    const ID = this.#nextId++;
+    this.#adding.add(ID);
+    return { add: { ...defaults(MemberRow), ID, peerURLs: [peerUrl(ID)], isLearner } };
+  }
+}
