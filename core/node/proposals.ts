@@ -107,9 +107,11 @@ export class Proposals {
   }
 
   #withoutBoundElsewhere(batch: readonly Proposal[], term: number): readonly Proposal[] {
-    const elsewhere = (proposal: Proposal) => proposal.boundTerm > 0 && proposal.boundTerm !== term;
-    this.refuse(batch.filter(elsewhere), rosterError('LeaderChanged'));
-    return batch.filter((proposal) => !elsewhere(proposal));
+    const isElsewhere = (proposal: Proposal) => proposal.boundTerm > 0 && proposal.boundTerm !== term;
+    // Hardly ever any: only after a change of leaders.
+    if (!batch.some(isElsewhere)) return batch;
+    this.refuse(batch.filter(isElsewhere), rosterError('LeaderChanged'));
+    return batch.filter((proposal) => !isElsewhere(proposal));
   }
 
   /** The batch found no room in the log: it waits on. */

@@ -124,7 +124,7 @@ export class Reads {
     this.#asking = keep(this.#asking);
     if (this.#round !== undefined) this.#round.groups = keep(this.#round.groups);
     for (const confirmed of this.#confirmed) confirmed.groups = keep(confirmed.groups);
-    this.#answer(late, rosterError('Timeout'));
+    if (late.length > 0) this.#answer(late, rosterError('Timeout'));
   }
 
   #answer(groups: readonly Group[], error?: RosterError): void {

@@ -105,8 +105,7 @@ export class SnapshotReceiver {
     else if (incoming.writer.congested) {
       incoming.lastChunkTick = this.#tick;
       this.#send({ paused: true });
-    }
-    else if (this.#tick - incoming.lastChunkTick >= SNAPSHOT_SILENT_TICKS) this.abandon();
+    } else if (this.#tick - incoming.lastChunkTick >= SNAPSHOT_SILENT_TICKS) this.abandon();
     else if (incoming.expected <= 0 || this.#tick - incoming.lastChunkTick >= ASK_AGAIN_TICKS) this.#askAgain();
   }
 

@@ -48,6 +48,7 @@ export interface RaftConfig {
 
 /** What survived on disk. A fresh node: no hard state, no entries, firstIndex 1, the rest 0. */
 export interface Restored {
+  /** With `refilling`, the log takes the place of a damaged one: the node has no vote until it is refilled (refill.ts). */
   hardState: HardState | undefined;
   /** The log from `firstIndex` on, without gaps. */
   entries: readonly Entry[];
@@ -66,7 +67,9 @@ function lost(text: string): RosterError {
 
 /** What a sole voter has lost, nobody has. */
 export function notRefillable(): RosterError {
-  return lost('the log on disk was lost and there is no other voting member to fetch it from: acknowledged writes are missing');
+  return lost(
+    'the log on disk was lost and there is no other voting member to fetch it from: acknowledged writes are missing',
+  );
 }
 
 /**

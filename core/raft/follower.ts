@@ -38,7 +38,7 @@ export class Follower {
       response.reject = true;
       response.needs_snapshot = true;
     } else if (message.index >= this.#log.committed) this.#append(message, response);
-    this.#outbox.send(response);
+    if (response.reject || !message.quiet) this.#outbox.send(response);
   }
 
   #append(message: Message, response: Message): void {

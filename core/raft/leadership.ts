@@ -235,7 +235,7 @@ export class Leadership {
     this.#uncommittedBytes -= this.#log.bytesBetween(this.#log.committed + 1, index);
     this.#log.commitTo(index);
     for (const context of this.#reads.takeEarly()) this.#beginRead(context);
-    this.#replication.broadcast(this.#term);
+    this.#replication.broadcastCommit(this.#term);
     return true;
   }
 
@@ -309,7 +309,7 @@ export class Leadership {
     if (!this.#replication.handleAcknowledgement(peer, message)) return;
     this.#advanceCommit();
     // While it was paused the commit index may have passed it by.
-    if (peer.sentCommit < this.#log.committed) this.#replication.send(peer, this.#term, true);
+    if (peer.sentCommit < this.#log.committed) this.#replication.send(peer, this.#term, true, true);
     this.#replication.sendAll(peer, this.#term);
     this.#handOverIfReady(peer);
   }

@@ -80,6 +80,8 @@ export const Message = message('roster.raft.Message', {
   snapshot: sub(12, () => Snapshot),
   /** VOTE of a node that was told to by the leader (dissertation 4.2.3: who hears that leader grants it all the same). */
   transfer: bool(13),
+  /** APPEND without entries, which only tells the commit index: to be answered only if it is refused. */
+  quiet: bool(16),
   /** APPEND_RESPONSE of a node without a configuration: it can begin only with a snapshot. */
   needs_snapshot: bool(14),
   /** Responses: the life in which the sender refills its lost log. APPEND: that refill is complete. See refill.ts. */
@@ -102,6 +104,7 @@ export function newMessage(type: MessageType, to: bigint, term: number): Message
     reject_hint: 0,
     context: 0,
     transfer: false,
+    quiet: false,
     needs_snapshot: false,
     refill: 0n,
   };

@@ -1,9 +1,27 @@
 /**
  * A member whose log was damaged and that fetches it anew from the others. Its former self may have voted, and may have
- * acknowledged entries; it remembers neither. Owns the state of such a member; its leader's part is in progress.ts and
- * leadership.ts. After Viewstamped Replication Revisited, 4.3, and Michael et al., Recovering Shared Objects Without
- * Stable Storage (DISC 2017).
- *
+ * acknowledged entries; it remembers neither. Owns the state of such a member and the question who may become one; its
+ * leader's part is in progress.ts and leadership.ts. After Viewstamped Replication Revisited, 4.3, and Michael et al.,
+ * Recovering Shared Objects Without Stable Storage (DISC 2017).
+ */
+import type { HardState } from '../wire/messages.ts';
+import type { ConfState } from './messages.ts';
+import { majority } from './quorum.ts';
+
+/** "Not refilling", where a life is expected. */
+export const NO_LIFE = 0n;
+
+/**
+ * Whether `id` may lose its log and fetch it from the others: in `conf` there is a majority of voters without it. Never
+ * true of a sole voter, nor of one of two: what such a member has acknowledged may be nowhere else. Nor of a member that
+ * knows nobody.
+ */
+export function canRefill({ voters, voters_outgoing: outgoing }: ConfState, id: bigint): boolean {
+  const isMajority = (half: readonly bigint[]) => half.filter((voter) => voter !== id).length >= majority(half.length);
+  return isMajority(voters) && (outgoing.length === 0 || isMajority(outgoing));
+}
+
+/**
  * The member begins with an empty log after what its state machine holds, under a number that no log had before (its
  * "life"), which is part of its hard state. Until it is told that the refill is complete it grants no vote, begins no
  * election, takes no commit index from a heartbeat (that may be meant for its former self), and puts its life on all it
@@ -19,31 +37,14 @@
  * term has E (Leader Completeness, paper 5.4.3; with members that come and go, dissertation 4).
  * - Votes of the former self. In a term after t: whoever asked for it had asked before E existed, so it is a candidate
  *   without E, and no candidate without E wins a term after t, with this vote or without. So the member may give that
- *   vote again. In t: L leads it, and the member's vote is L's. In earlier terms nobody votes any more.
+ *   vote again. In t: L leads it, and the member's vote is L's. In earlier terms it votes no more: its own term is t.
  * - Entries acknowledged by the former self. To a leader of a term after t: it would have been elected before E existed,
  *   without E. To L: they come before E in L's log. To an earlier leader: if committed, L has them, before E. So the
  *   member holds whatever was committed with its former self's help. That makes late acknowledgements harmless, too: they
- *   come without a life, and are true of the log that the member has lost as far as anybody may rely on it.
+ *   come without a life, and until the member is whole it helps nobody to be elected without them.
  * - Losing the log again gives another life and another fence.
  * What it costs: without the member a majority of the voters must be there ({@link canRefill}).
  */
-import type { HardState } from '../wire/messages.ts';
-import type { ConfState } from './messages.ts';
-import { majority } from './quorum.ts';
-
-/** "Not refilling", where a life is expected. */
-export const NO_LIFE = 0n;
-
-/**
- * Whether `id` may lose its log and fetch it from the others: in `conf` there is a majority of voters without it. Never
- * true of a sole voter, nor of one of two: what such a member has acknowledged may be nowhere else.
- */
-export function canRefill({ voters, voters_outgoing: outgoing }: ConfState, id: bigint): boolean {
-  return [voters, outgoing].every(
-    (half) => half.length === 0 || half.filter((voter) => voter !== id).length >= majority(half.length),
-  );
-}
-
 export class Refill {
   readonly #begun: boolean;
   #life: bigint;

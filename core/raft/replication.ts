@@ -25,16 +25,24 @@ export class Replication {
     this.#outbox = outbox;
   }
 
+  /**
+   * Tells every follower the new commit index, with what it lacks or alone. Alone it needs no answer: what a lost message
+   * leaves open is settled by the next heartbeat's.
+   */
+  broadcastCommit(term: number): void {
+    for (const peer of this.#tracker.peers) this.send(peer, term, true, true);
+  }
+
   /** Sends every follower what it lacks, or the commit index alone. */
   broadcast(term: number): void {
     for (const peer of this.#tracker.peers) this.send(peer, term, true);
   }
 
   /**
-   * One APPEND to a follower that may be sent to; without entries only `evenIfEmpty`. False when nothing was sent. To a
-   * follower that needs entries already compacted, a snapshot.
+   * One APPEND to a follower that may be sent to; without entries only `evenIfEmpty`, and then `quiet` if no answer is
+   * needed. False when nothing was sent. To a follower that needs entries already compacted, a snapshot.
    */
-  send(peer: Progress, term: number, evenIfEmpty: boolean): boolean {
+  send(peer: Progress, term: number, evenIfEmpty: boolean, quiet = false): boolean {
     if (peer.paused) return false;
     const prevIndex = peer.next - 1;
     const prevTerm = this.#log.term(prevIndex);
@@ -50,6 +58,8 @@ export class Replication {
     message.log_term = prevTerm;
     message.entries = entries;
     message.commit = this.#log.committed;
+    // What one that is refilled says to it counts (refill.ts).
+    message.quiet = quiet && entries.length === 0 && peer.state === 'replicate' && !this.isRefilled(peer);
     if (this.isRefilled(peer)) message.refill = peer.refilling;
     this.#outbox.send(message);
     peer.sent(entries.length, bytes);

@@ -4,7 +4,6 @@ import { MessageType } from '../../core/raft/messages.ts';
 import { Cluster } from './cluster.ts';
 import type { Bench } from './world.ts';
 
-
 describe('three members', () => {
   it('all apply what the leader was asked, and only the leader applies the request itself', () => {
     const trio = new Cluster();

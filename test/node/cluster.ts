@@ -24,8 +24,8 @@ export class Cluster {
   readonly benches: Bench[] = [];
   /** Members nobody reaches. */
   readonly cut = new Set<bigint>();
-  /** Finishes commits and snapshots as soon as they are begun. */
-  disksFinish = true;
+  /** Whose commits and snapshots are finished as soon as they are begun. */
+  disksFinish: (bench: Bench) => boolean = () => true;
   readonly #harness: Harness;
   #rules: Rule[] = [];
   #starts = 0;
@@ -158,8 +158,9 @@ export class Cluster {
       moved ||= bench.turns.length > 0 || bench.wal.writes.length > 0 || bench.idle.length > 0;
       bench.settle();
       bench.rest();
-      while (this.disksFinish && bench.machine.commits.length > 0) bench.machine.finishCommit();
-      while (this.disksFinish && bench.machine.installs.length > 0) bench.machine.finishInstall();
+      if (!this.disksFinish(bench)) continue;
+      while (bench.machine.commits.length > 0) bench.machine.finishCommit();
+      while (bench.machine.installs.length > 0) bench.machine.finishInstall();
     }
     return this.carry() || moved;
   }

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { FORWARDS_REMEMBERED_MAX, ForwardInbox } from '../../core/node/forward-inbox.ts';
 import { FORWARD_BYTES_MAX, FORWARDS_UNANSWERED_MAX } from '../../core/node/forwards.ts';
 import type { Forward, PeerMessage } from '../../core/node/peer-message.ts';
-import { MessageType, newMessage } from '../../core/raft/messages.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../core/raft/log.ts';
+import { MessageType, newMessage } from '../../core/raft/messages.ts';
 import { Cluster, part } from './cluster.ts';
 import { type Bench, put } from './world.ts';
 
@@ -192,7 +192,7 @@ describe('a refusal', () => {
 
   it('is given when the leader cannot trim its log fast enough', () => {
     const { cluster, leader, follower } = led({ limits: { logBytesMax: 300, catchupEntries: 0 } });
-    cluster.disksFinish = false;
+    cluster.disksFinish = () => false;
     const outcomes: string[] = [];
     for (let i = 0; outcomes.at(-1) !== 'RequestTooManyRequests'; i++) {
       expect(i).toBeLessThan(20);

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
+import { SNAPSHOT_IDLE_TICKS } from '../../core/node/snapshot-sender.ts';
 import type { NodeLimits } from '../../core/node/world.ts';
 import { Cluster, type Held } from './cluster.ts';
 import { type Bench, outcome, put } from './world.ts';
@@ -11,8 +12,9 @@ import { type Bench, outcome, put } from './world.ts';
 const IDS = [1, 2, 3] as const;
 /** Messages on their way; beyond, the oldest are lost. */
 const POOL_MAX = 60;
-/** Enough for every deadline, and for an election. */
-const LAST_TICKS = 50;
+/** Enough for every deadline, and for an election; then for the last of the snapshots that were given up. */
+const CALM_TICKS = 25;
+const LAST_TICKS_MAX = 3 * SNAPSHOT_IDLE_TICKS;
 
 export type Step =
   | { do: 'put' | 'read' | 'turn' | 'tick' | 'rest' | 'commit' | 'install'; at: number }
@@ -72,7 +74,7 @@ export class RandomRun {
   constructor(limits: Partial<NodeLimits>) {
     this.cluster = new Cluster({ limits, config: { electionMs: 300, requestTimeoutMs: 1500 } });
     this.cluster.elect();
-    this.cluster.disksFinish = false;
+    this.cluster.disksFinish = () => false;
     this.#held = this.cluster.hold(() => true);
   }
 
@@ -150,13 +152,18 @@ export class RandomRun {
     });
   }
 
+  get #isLevel(): boolean {
+    return new Set(this.cluster.benches.map(({ machine }) => machine.appliedIndex)).size === 1;
+  }
+
   /** All is well again; then everybody has been told something, once, and it was true. */
   end(): void {
     this.cluster.cut.clear();
     this.#held.end();
     this.cluster.deliver(...this.#held.messages);
-    this.cluster.disksFinish = true;
-    this.cluster.tick(LAST_TICKS);
+    this.cluster.disksFinish = () => true;
+    this.cluster.tick(CALM_TICKS);
+    for (let tick = 0; !this.#isLevel && tick < LAST_TICKS_MAX; tick++) this.cluster.tick();
     const { values } = this.cluster.leader.machine;
     for (const { machine } of this.cluster.benches) expect(machine.values).toEqual(values);
     const applied = new Set(values);

@@ -192,7 +192,11 @@ export class Bench {
       },
       onLeader: (leader) => void this.leaders.push(leader),
     };
-    this.node = new Node(nodeConfig(id, { ...config, limits: { ...NODE_LIMITS, ...limits } }), world, this.wal.recovered());
+    this.node = new Node(
+      nodeConfig(id, { ...config, limits: { ...NODE_LIMITS, ...limits } }),
+      world,
+      this.wal.recovered(),
+    );
   }
 
   get isLeader(): boolean {

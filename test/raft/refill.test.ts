@@ -243,6 +243,21 @@ describe('without its log a member', () => {
     expect(cluster.raft(1).role).toBe('follower');
   });
 
+  it('is not told that it has its log back before it does', () => {
+    const cluster = calm({ appendBytesMax: 1, inflightAppendsMax: 1 });
+    cluster.member(3).loseLog(7n);
+    // Entries come one by one; all but the first are held up, and node 2 makes the fence committed long before.
+    const isLater = ({ type, to, index }: Message) => type === T.APPEND && to === 3n && index > 0 && index < 3;
+    for (let i = 0; i < 5; i++) {
+      cluster.raft(1).tick();
+      settleBut(cluster, isLater);
+    }
+    const { raft } = cluster.member(3);
+    expect([cluster.raft(1).committed, raft.log.lastIndex, raft.refilling]).toEqual([4, 1, true]);
+    beat(cluster, 1, 5);
+    expect(raft.refilling).toBe(false);
+  });
+
   it('takes no commit index that was meant for its former self', () => {
     const cluster = calm();
     const { raft } = cluster.member(3);
@@ -349,6 +364,21 @@ describe('what its former self has said', () => {
     sameLogs(cluster, 1, 3);
   });
 
+  it('an acknowledgement that comes late says no more than it said: what was sent since does not count by it', () => {
+    const cluster = calm();
+    expect(cluster.raft(1).propose([text('c')])).toBeUndefined();
+    const late = settleBut(cluster, between(3, 1));
+    cluster.member(3).loseLog(7n);
+    cluster.cut(2);
+    beat(cluster, 1, 2);
+    expect(cluster.raft(1).progress(3n)).toMatchObject({ refilling: 7n, match: 5 });
+    cluster.network.push(late.find(({ index }) => index === 4)!);
+    settleBut(cluster, between(1, 3));
+    expect(cluster.raft(1).progress(3n)).toMatchObject({ refilling: 0n, match: 4 });
+    beat(cluster, 1, 5);
+    expect([cluster.raft(1).committed, cluster.raft(3).refilling]).toEqual([4, true]);
+  });
+
   it('acknowledgements between two lost logs: the second fence comes after them', () => {
     const cluster = calm();
     cluster.member(3).loseLog(7n);
@@ -384,7 +414,7 @@ describe('who may refill', () => {
     expect(canRefill(conf([1n, 2n, 3n, 4n]), 1n)).toBe(true);
     expect(canRefill(conf([1n, 2n, 3n], [1n, 2n]), 1n)).toBe(false);
     expect(canRefill(conf([2n]), 1n)).toBe(true);
-    expect(canRefill(conf([]), 1n)).toBe(true);
+    expect(canRefill(conf([]), 1n)).toBe(false);
   });
 
   it('never a sole voter', () => {
