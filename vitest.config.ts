@@ -6,8 +6,9 @@ export default defineConfig({
     setupFiles: ['./test/support/setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Two workers share two cores with the clusters that other tests start.
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
     reporters: ['default', './test/support/plain-reporter.ts'],
   },
 });

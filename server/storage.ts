@@ -15,6 +15,7 @@ import type { Wal } from '../core/log/wal.ts';
 import type { RecoveredLog } from '../core/node/world.ts';
 import type { Bootstrap } from './bootstrap.ts';
 import type { Logger } from './config/log.ts';
+import { replaceDamagedLog } from './disk/damaged-log.ts';
 import { openDataDir } from './disk/data-dir.ts';
 import { LmdbStaging } from './disk/lmdb-staging.ts';
 import { LogFiles } from './disk/log-files.ts';
@@ -97,9 +98,14 @@ async function openLog(
 ): Promise<Pick<Storage, 'wal' | 'recovered' | 'identity' | 'isNew'>> {
   const options = { onSpace: (error: Error | undefined) => space.changed(error) };
   const { appliedIndex, snapshotMark } = machine;
-  const found = await inSlices(recoverForState(disk, { appliedIndex }, snapshotMark), (progress) =>
-    log.info(progress, 'reading the log'),
-  );
+  const read = (mark: typeof snapshotMark) =>
+    inSlices(recoverForState(disk, { appliedIndex }, mark), (progress) => log.info(progress, 'reading the log'));
+  let found = await read(snapshotMark);
+  if (found.kind === 'damaged') {
+    await replaceDamagedLog(disk, found, machine, log);
+    // The new log begins after the state, wherever that came from.
+    found = await read(undefined);
+  }
   if (found.kind === 'damaged') throw damageError(found);
   if (found.kind === 'empty') {
     const begin = await bootstrap();

@@ -198,7 +198,7 @@ export function decodeFrameHeader(
   if (kind !== FrameKind.APPEND && kind !== FrameKind.RESET && kind !== FrameKind.SEAL) return undefined;
   return {
     kind,
-    refilling: (high >>> 24) >= REFILLING_BIT,
+    refilling: high >>> 24 >= REFILLING_BIT,
     segment: view.getUint32(at + 8, true),
     payloadBytes: view.getUint32(at + 12, true),
     sequence: view.getUint32(at + 16, true) + (high & 0xff_ffff) * TWO_32,

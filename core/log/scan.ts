@@ -144,14 +144,16 @@ export function* scanRemainder(
 
 /** The first place from `from` on that is not zero, or `to`. (A function of its own: generators run many times slower.) */
 function skipZeros(view: DataView, from: number, to: number): number {
+  const step = FRAME_ALIGNMENT_BYTES;
   let at = from;
-  while (at < to && view.getUint32(at, true) === 0 && view.getUint32(at + 4, true) === 0) at += FRAME_ALIGNMENT_BYTES;
+  while (at < to && view.getUint32(at, true) === 0 && view.getUint32(at + 4, true) === 0) at += step;
   return at;
 }
 
 /** The first place from `from` on that begins as a frame does, or `to`. */
 function skipToMagic(view: DataView, from: number, to: number): number {
+  const [step, magic] = [FRAME_ALIGNMENT_BYTES, FRAME_MAGIC];
   let at = from;
-  while (at < to && view.getUint32(at, true) !== FRAME_MAGIC) at += FRAME_ALIGNMENT_BYTES;
+  while (at < to && view.getUint32(at, true) !== magic) at += step;
   return at;
 }

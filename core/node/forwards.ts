@@ -28,13 +28,16 @@ interface Batch {
 
 export class Forwards {
   readonly #proposals: Proposals;
+  readonly #run: bigint;
   /** In the order in which they were sent first. */
   readonly #batches = new Map<bigint, Batch>();
   readonly #byRequest = new Map<bigint, { batch: Batch; proposal: Proposal }>();
   #unanswered = 0;
 
-  constructor(proposals: Proposals) {
+  /** `run` was never used by this member before. */
+  constructor(proposals: Proposals, run: bigint) {
     this.#proposals = proposals;
+    this.#run = run;
   }
 
   get isFull(): boolean {
@@ -53,7 +56,7 @@ export class Forwards {
   #message(batch: Batch): Forward {
     const [first] = batch.proposals;
     const floor = this.#batches.keys().next().value ?? batch.id;
-    const message: Forward = { term: batch.term, batch: batch.id, floor, requests: [] };
+    const message: Forward = { term: batch.term, batch: batch.id, floor, requests: [], run: this.#run };
     if (first?.change !== undefined) message.member_change = first.change;
     else message.requests = batch.proposals.map((proposal) => proposal.data);
     return message;

@@ -33,6 +33,8 @@ export const Forward = message('roster.Forward', {
   requests: repeated(bytes(4)),
   /** Instead of requests. */
   member_change: sub(5, () => MemberChange),
+  /** The life of the sending process: batches of different runs have nothing to do with each other. */
+  run: uint64(6),
 });
 export type Forward = Decoded<typeof Forward>;
 

@@ -43,7 +43,7 @@ export class RemoteLeader {
     reads: Reads,
     world: RemoteLeaderWorld,
   ) {
-    this.forwards = new Forwards(proposals);
+    this.forwards = new Forwards(proposals, world.newId());
     this.asks = new Asks(limits.readsPendingMax);
     this.#id = id;
     this.#raft = raft;

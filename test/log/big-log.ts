@@ -78,10 +78,17 @@ export class BigLog {
         starts.unshift(starts[0]!);
       }
       const items: Entry[] = [];
-      for (let count = 1 + random.int(3); count > 0; count--) items.push(entry(index++, 1, random.int(1500)));
+      // Some records are small, most are not.
+      const [countMax, bytesMax] = random.int(3) === 0 ? [1, 100] : [8, 3000];
+      for (let count = 1 + random.int(countMax); count > 0; count--)
+        items.push(entry(index++, 1, random.int(bytesMax)));
       append(disk, wal, items, { term: 1, vote: 1n, commit: index - items.length - 1 });
       // Every file has been used before, and the last one is half full.
-      if (until === Infinity && wal.counters.bytesWritten > 3 * SEGMENTS * SEGMENT_BYTES && wal.segmentCount === SEGMENTS)
+      if (
+        until === Infinity &&
+        wal.counters.bytesWritten > 3 * SEGMENTS * SEGMENT_BYTES &&
+        wal.segmentCount === SEGMENTS
+      )
         until = index + 10;
     }
     if (closed) close(disk, wal);
@@ -148,20 +155,24 @@ export class BigLog {
     if (found.firstIndex !== this.#whole.firstIndex) throw new Error('the log has lost its beginning');
     for (const [i, item] of found.entries.entries()) {
       const right = whole[i]!;
-      if (item.index !== right.index || item.term !== right.term || item.type !== right.type) throw new Error('invented');
+      if (item.index !== right.index || item.term !== right.term || item.type !== right.type)
+        throw new Error('invented');
       if (Buffer.compare(item.data, right.data) !== 0) throw new Error(`entry ${item.index} is not what was written`);
     }
     return this.#lost(found, damage);
   }
 
   #lost({ lastIndex, hardState }: Recovered, { name, from, to }: Damage): Outcome {
-    const kept = this.#frames.findLastIndex((frame) => frame.lastIndex === lastIndex && frame.commit <= hardState.commit);
+    const kept = this.#frames.findLastIndex(
+      (frame) => frame.lastIndex === lastIndex && frame.commit <= hardState.commit,
+    );
     if (kept < 0) throw new Error(`the log ends with entry ${lastIndex}, commit ${hardState.commit}: never so`);
     const lost = this.#frames.slice(kept + 1);
     if (lost.length === 0) return 'whole';
     // Each of them is hit, to the last one: nothing is left that could tell of them.
     const traces = lost.filter((frame) => frame.name !== name || frame.from >= to || frame.to <= from);
-    if (traces.length > 0) throw new Error(`records were lost although there are traces of them: ${JSON.stringify(lost)}`);
+    if (traces.length > 0)
+      throw new Error(`records were lost although there are traces of them: ${JSON.stringify(lost)}`);
     return 'lost without a trace';
   }
 }

@@ -131,8 +131,18 @@ function* tornPages(disk: MemoryDisk, pieces: readonly Piece[], stale: Stale): G
     const split = [...pieces.slice(0, at), ...sectors, ...pieces.slice(at + 1)];
     for (let cut = 1; cut < sectors.length; cut++) {
       const isBefore = (i: number) => i < at + cut;
-      yield* torn(disk, split, split.map((_, i) => isBefore(i)), stale);
-      yield* torn(disk, split, split.map((_, i) => i < at || !isBefore(i)), stale);
+      yield* torn(
+        disk,
+        split,
+        split.map((_, i) => isBefore(i)),
+        stale,
+      );
+      yield* torn(
+        disk,
+        split,
+        split.map((_, i) => i < at || !isBefore(i)),
+        stale,
+      );
     }
   }
 }

@@ -7,6 +7,8 @@ import { Driver } from './model.ts';
 
 /** Power and process fail at every point of random histories, in many ways at each. */
 
+/** Some ten thousand recoveries each, on whatever machine. */
+const TIMEOUT = { timeout: 300_000 };
 /** Above this many independent pieces, subsets are drawn instead of enumerated. */
 const PIECES_MAX = 6;
 const DRAWS = 24;
@@ -35,30 +37,34 @@ function sectorsOf(operation: DiskOperation, sectorBytes: number): number {
 }
 
 describe('crashes', () => {
-  it('at every operation, with every subset of the pages under way: all that was acknowledged, and nothing else', () => {
-    let images = 0;
-    for (const sectorBytes of [512, 4096]) {
-      for (let seed = 1; seed <= 20; seed++) {
-        const random = new Prng(seed);
-        const driver = new Driver(new MemoryDisk({ sectorBytes, crc32 }), 4096, random);
-        for (let step = 0; step < 100; step++) {
-          driver.act();
-          while (random.int(3) !== 0 && driver.disk.pending.length > 0) {
-            for (const survives of outcomes(driver.disk, random)) {
-              driver.check(driver.disk.afterPowerLoss(survives));
-              images++;
+  it(
+    'at every operation, with every subset of the pages under way: all that was acknowledged, and nothing else',
+    TIMEOUT,
+    () => {
+      let images = 0;
+      for (const sectorBytes of [512, 4096]) {
+        for (let seed = 1; seed <= 20; seed++) {
+          const random = new Prng(seed);
+          const driver = new Driver(new MemoryDisk({ sectorBytes, crc32 }), 4096, random);
+          for (let step = 0; step < 100; step++) {
+            driver.act();
+            while (random.int(3) !== 0 && driver.disk.pending.length > 0) {
+              for (const survives of outcomes(driver.disk, random)) {
+                driver.check(driver.disk.afterPowerLoss(survives));
+                images++;
+              }
+              driver.disk.step(random.int(driver.disk.pending.length));
             }
-            driver.disk.step(random.int(driver.disk.pending.length));
           }
+          driver.disk.settle();
+          driver.check(driver.disk.afterPowerLoss(() => false));
         }
-        driver.disk.settle();
-        driver.check(driver.disk.afterPowerLoss(() => false));
       }
-    }
-    expect(images).toBeGreaterThan(10_000);
-  });
+      expect(images).toBeGreaterThan(10_000);
+    },
+  );
 
-  it('again and again: kills, power losses, failed syncs and orderly stops in one life', () => {
+  it('again and again: kills, power losses, failed syncs and orderly stops in one life', TIMEOUT, () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 2 ** 40 }), fc.constantFrom(512, 4096), (seed, sectorBytes) => {
         const random = new Prng(seed);

@@ -6,6 +6,8 @@ import { append, close, entry, examine, open } from './rig.ts';
 
 /** Every bit, and every sector, of a small log, one at a time. */
 
+/** Some thousand recoveries each, on whatever machine. */
+const TIMEOUT = { timeout: 300_000 };
 const SEGMENT_BYTES = 2048;
 const ENTRIES_PER_FRAME = 2;
 /** Header and state, two entries with 200 and 125 bytes of data. */
@@ -60,7 +62,7 @@ function flipEach(log: Sample, files: readonly string[]): Map<number | 'damaged'
 }
 
 describe('one flipped bit', () => {
-  it('in a log that was closed: noticed, or without effect; nothing is ever lost or invented', () => {
+  it('in a log that was closed: noticed, or without effect; nothing is ever lost or invented', TIMEOUT, () => {
     const log = sample(true);
     expect(log.files).toHaveLength(4);
     const counts = flipEach(log, log.files);
@@ -68,7 +70,7 @@ describe('one flipped bit', () => {
     expect(counts.get('damaged')).toBeGreaterThan(25_000);
   });
 
-  it('in a log that was not: only the very last record may be taken for an unfinished one', () => {
+  it('in a log that was not: only the very last record may be taken for an unfinished one', TIMEOUT, () => {
     const log = sample(false);
     const counts = flipEach(log, log.files.slice(-2));
     expect([...counts.keys()].sort()).toEqual([0, 1, 'damaged']);
@@ -77,7 +79,7 @@ describe('one flipped bit', () => {
 });
 
 describe('a sector that reads as zeros', () => {
-  it('is noticed, unless it held the last record of a log that was not closed', () => {
+  it('is noticed, also where it held the only record of a file', () => {
     for (const sealed of [true, false]) {
       const log = sample(sealed);
       const counts = new Map<number | 'damaged', number>();
@@ -91,10 +93,9 @@ describe('a sector that reads as zeros', () => {
           counts.set(seen, (counts.get(seen) ?? 0) + 1);
         }
       }
-      // Nothing but its own sector tells of the last record, if no seal does.
-      const lost = [...counts].filter(([seen]) => seen !== 0 && seen !== 'damaged');
-      expect(lost).toEqual(sealed ? [] : [[1, 1]]);
-      expect(counts.get('damaged')).toBe(sealed ? 9 : 8);
+      expect([...counts.keys()].sort()).toEqual([0, 'damaged']);
+      // Of the next file, which is blank, only the header is missed: without it nobody can know that it is.
+      expect(counts.get('damaged')).toBe(10);
     }
   });
 });

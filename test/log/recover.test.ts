@@ -305,6 +305,47 @@ describe('files', () => {
     }
   });
 
+  it('the last one cut short within its header is damage: it was in use', () => {
+    for (const size of [0, 1, 63]) {
+      const { disk, wal } = fresh();
+      while (wal.segmentCount < 2) append(disk, wal, [entry(wal.lastIndex + 1, 1)]);
+      disk.resize(segmentName(2), size);
+      expect(damaged(disk)).toMatchObject({ reason: 'wrong-size', file: segmentName(2), offset: size });
+    }
+  });
+
+  it('the last one whose first page is lost, with all that it held, is damage', () => {
+    for (const content of [0, 0xff]) {
+      const { disk, wal } = fresh();
+      while (wal.segmentCount < 2) append(disk, wal, [entry(wal.lastIndex + 1, 1)]);
+      append(disk, wal, [entry(wal.lastIndex + 1, 1)]);
+      disk.write(segmentName(2), 0, new Uint8Array(512).fill(content), { alone: false }, () => {});
+      disk.settle();
+      expect(damaged(disk)).toMatchObject({ reason: 'damaged-header', file: segmentName(2), offset: 0 });
+      // Or is another's, which is still there itself.
+      const first = new Uint8Array(512);
+      disk.read(FIRST, 0, first);
+      disk.write(segmentName(2), 0, first, { alone: false }, () => {});
+      disk.settle();
+      expect(damaged(disk)).toMatchObject({ reason: 'damaged-header', file: segmentName(2), offset: 0 });
+    }
+  });
+
+  it('a lost page that held the last record and the seal is damage: there is another seal', () => {
+    for (const restart of [false, true]) {
+      const { disk, wal } = written(20);
+      // A start that finds no seal copies the file, with what it holds and no more.
+      close(disk, restart ? open(disk) : wal);
+      const { tail, segments } = recovered(disk);
+      const name = segmentName(segments.at(-1)!.number);
+      const page = tail.offset - (tail.offset % 512);
+      expect(tail.offset - FRAME_BYTES).toBeGreaterThanOrEqual(page);
+      disk.write(name, page, new Uint8Array(512), { alone: false }, () => {});
+      disk.settle();
+      expect(damaged(disk)).toMatchObject({ reason: 'damaged-record', file: name });
+    }
+  });
+
   it('a segment that cannot be read is damage', () => {
     const { disk } = written(3);
     disk.makeUnreadable(FIRST);

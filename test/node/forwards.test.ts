@@ -1,6 +1,6 @@
 /** Requests that a follower passes on to the leader: whatever is lost, doubled or late, each happens at most once. */
 import { describe, expect, it } from 'vitest';
-import { FORWARDS_REMEMBERED_MAX, ForwardInbox } from '../../core/node/forward-inbox.ts';
+import { FORWARD_RUNS_REMEMBERED_MAX, FORWARDS_REMEMBERED_MAX, ForwardInbox } from '../../core/node/forward-inbox.ts';
 import { FORWARD_BYTES_MAX, FORWARDS_UNANSWERED_MAX } from '../../core/node/forwards.ts';
 import type { Forward, PeerMessage } from '../../core/node/peer-message.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../core/raft/log.ts';
@@ -106,13 +106,20 @@ describe('a request passed on', () => {
     cluster.settle();
     cluster.tick(3);
     expect([forwards.length, leader.machine.values, outcomes]).toEqual([2, ['a'], []]);
+    // Another one goes on being lost meanwhile.
+    const { batch } = forwards[0]!.forward!;
+    const end = cluster.lose(({ forward }) => forward !== undefined && forward.batch !== batch);
+    follower.put('b', []);
     cluster.tick(10);
-    expect(forwards).toHaveLength(2);
+    expect(forwards.filter(({ forward }) => forward!.batch === batch)).toHaveLength(2);
+    expect(forwards.length).toBeGreaterThan(3);
+    end();
     late.end();
     cluster.deliver(...late.messages);
     cluster.settle();
     expect(outcomes).toEqual(['a']);
-    expect(valuesEverywhere(cluster)).toEqual(['a']);
+    cluster.tick(4);
+    expect(valuesEverywhere(cluster)).toEqual(['a', 'b']);
   });
 
   it('is not taken again from a copy that comes late, before and after its number is forgotten', () => {
@@ -158,7 +165,13 @@ describe('a request passed on', () => {
   it('that cannot be read is refused, and does not stop the cluster', () => {
     const { cluster, leader, follower } = led();
     const replies = cluster.watch(part('forward_reply'));
-    const forward: Forward = { term: leader.node.term, batch: 1n, floor: 1n, requests: [new Uint8Array([0xff])] };
+    const forward: Forward = {
+      term: leader.node.term,
+      batch: 1n,
+      floor: 1n,
+      run: 1n,
+      requests: [new Uint8Array([0xff])],
+    };
     cluster.deliver({ from: follower.node.id, to: leader.node.id, forward, snapshot: 0n });
     cluster.settle();
     expect(replies.map(({ forward_reply }) => forward_reply?.error !== undefined)).toEqual([true]);
@@ -334,6 +347,37 @@ describe('when the leader changes', () => {
   });
 });
 
+describe('after a restart', () => {
+  it('a member is heard, though its clock has gone back', () => {
+    const { cluster, follower } = led();
+    const outcomes: string[] = [];
+    follower.put('a', outcomes);
+    cluster.settle();
+    const again = cluster.restart(follower.node.id, 0, { nowMs: 1_000_000_000_000 });
+    cluster.tick();
+    again.put('b', outcomes);
+    cluster.settle();
+    expect(outcomes).toEqual(['a', 'b']);
+    expect(valuesEverywhere(cluster)).toEqual(['a', 'b']);
+  });
+
+  it('what the process had sent before may still arrive, and happens at most once', () => {
+    const { cluster, follower } = led();
+    const forwards = cluster.hold(isForward);
+    const [outcomes, later]: string[][] = [[], []];
+    follower.put('a', outcomes!);
+    cluster.settle();
+    const again = cluster.restart(follower.node.id);
+    forwards.end();
+    again.put('b', later!);
+    cluster.settle();
+    cluster.deliver(...forwards.messages, ...forwards.messages);
+    cluster.settle();
+    expect([outcomes, later]).toEqual([[], ['b']]);
+    expect([...valuesEverywhere(cluster)].sort()).toEqual(['a', 'b']);
+  });
+});
+
 describe('time', () => {
   it('runs out once, whatever becomes of the request', () => {
     const { cluster, follower } = led({ config: { requestTimeoutMs: 500 } });
@@ -438,21 +482,40 @@ describe('limits', () => {
   it('the leader hears no more of a member than it can remember, until that has settled something', () => {
     const inbox = new ForwardInbox();
     const term = 3;
+    const run = 5n;
     const look = (from: bigint, batch: number, floor = 1) =>
-      inbox.look(from, { term, batch: BigInt(batch), floor: BigInt(floor), requests: [] }, term);
+      inbox.look(from, { term, run, batch: BigInt(batch), floor: BigInt(floor), requests: [] }, term);
     let news = 0;
     for (let batch = 1; batch <= FORWARDS_REMEMBERED_MAX; batch++) {
       if (look(2n, batch) === 'new') news++;
-      inbox.remember(2n, { term, batch: BigInt(batch) }, 'taken');
+      inbox.remember(2n, { term, run, batch: BigInt(batch) }, 'taken');
     }
     expect([news, look(2n, FORWARDS_REMEMBERED_MAX + 1)]).toEqual([FORWARDS_REMEMBERED_MAX, 'ignore']);
     expect(look(2n, FORWARDS_REMEMBERED_MAX)).toBe('taken');
     expect(look(3n, 1)).toBe('new');
     expect(look(2n, FORWARDS_REMEMBERED_MAX + 1, 2)).toBe('new');
     expect(look(2n, 1)).toBe('ignore');
+    // What was meant for a leader of another term is not for this one, and what it says of that does not count.
+    for (const other of [2, 4])
+      expect(inbox.look(2n, { term: other, run, batch: 7n, floor: 9n, requests: [] }, term)).toBe('ignore');
+    expect(look(2n, 2)).toBe('taken');
     // Another term is another memory.
-    expect(inbox.look(2n, { term: 4, batch: 1n, floor: 1n, requests: [] }, 4)).toBe('new');
+    expect(inbox.look(2n, { term: 4, run, batch: 1n, floor: 1n, requests: [] }, 4)).toBe('new');
     expect(look(2n, 2)).toBe('new');
+  });
+
+  it('the leader remembers some lives of a member, of whom the last is not the first', () => {
+    const inbox = new ForwardInbox();
+    const look = (run: number, batch: bigint) =>
+      inbox.look(2n, { term: 3, run: BigInt(run), batch, floor: batch, requests: [] }, 3);
+    for (let run = 0; run < FORWARD_RUNS_REMEMBERED_MAX; run++) {
+      expect(look(run, 9n)).toBe('new');
+      inbox.remember(2n, { term: 3, run: BigInt(run), batch: 9n }, 'taken');
+    }
+    expect([look(0, 9n), look(0, 8n)]).toEqual(['taken', 'ignore']);
+    // One more: the first is forgotten.
+    expect(look(FORWARD_RUNS_REMEMBERED_MAX, 1n)).toBe('new');
+    expect([look(1, 9n), look(0, 9n)]).toEqual(['taken', 'new']);
   });
 
   it('requests that wait for the leader are bounded like others', () => {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningCluster, type RunningMember, startCluster } from '../support/roster.ts';
@@ -144,6 +144,28 @@ describe('three members', { timeout: TIMEOUT_MS }, () => {
     expect(await get(others[1]!, 'after')).toBe('the kill');
     await lead.start();
     expect(await get(lead, 'after')).toBe('the kill');
+    await sameEverywhere();
+  });
+
+  it('give a member with a damaged log back what it has lost, and its vote', async () => {
+    const { lead, others } = await leader();
+    const [victim, other] = [others[0]!, others[1]!];
+    for (let n = 0; n < 30; n++) await put(victim, `rot/${n}`, `${n}`);
+    await victim.kill();
+    const wal = join(victim.dataDir, 'member', 'wal');
+    const segment = readdirSync(wal).sort()[0]!;
+    const file = openSync(join(wal, segment), 'r+');
+    // In the first record: later ones prove that it had been durable.
+    writeSync(file, Buffer.from([0xff, 0xff, 0xff, 0xff]), 0, 4, 4096 + 50);
+    closeSync(file);
+    await victim.start();
+    expect(victim.log).toContain('the log is damaged: its files are set aside');
+    expect(readdirSync(wal)).toContain(`${segment}.damaged-1`);
+    await sameEverywhere();
+    await other.kill();
+    await put(victim, 'rot/after', 'by two');
+    expect(await get(lead, 'rot/after')).toBe('by two');
+    await other.start();
     await sameEverywhere();
   });
 

@@ -83,7 +83,9 @@ function skippingMachine(): NonNullable<Bug['machine']> {
 
 function changingRaft(change: (message: Message) => Message[]): NonNullable<Bug['message']> {
   return (message) =>
-    message.raft === undefined ? [message] : change(message.raft).map((raft) => ({ ...message, from: raft.from, raft }));
+    message.raft === undefined
+      ? [message]
+      : change(message.raft).map((raft) => ({ ...message, from: raft.from, raft }));
 }
 
 function everyNthEvents(n: number): NonNullable<Bug['watchResponse']> {

@@ -34,7 +34,7 @@ export const BORDER_CANARIES: readonly Canary[] = [
   {
     name: 'a leader that calls committed what it has only sent (paper 5.3)',
     bug: 'hastyCommit',
-    checkers: ['raft', 'assert', 'state'],
+    checkers: LOSS,
     schedulesMax: 50,
   },
   {

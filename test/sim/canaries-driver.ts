@@ -1,7 +1,7 @@
 /** Bugs of the driver: order on disk, snapshots, forwarded requests, reads; by changes of core/node and core/log. */
-import type { Canary } from './canary.ts';
+import { type Canary, STALLED } from './canary.ts';
 
-const ANY = ['raft', 'assert', 'state', 'replay', 'start', 'linearizability', 'liveness', 'watch'];
+const ANY = ['raft', 'assert', 'state', 'replay', 'start', 'linearizability', 'liveness', 'watch', 'error'];
 /** Members fall behind and die while they catch up. */
 const SNAPSHOTS = {
   keepEntries: 0,
@@ -39,7 +39,13 @@ export const DRIVER_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a forwarded batch that is sent again to another leader',
-    patches: [{ file: 'core/node/forwards', find: 'if (batch.accepted || batch.term !== term ||', replace: 'batch.term = term; if (batch.accepted ||' }],
+    patches: [
+      {
+        file: 'core/node/forwards',
+        find: 'if (batch.accepted || batch.term !== term ||',
+        replace: 'batch.term = term; if (batch.accepted ||',
+      },
+    ],
     settings: FORWARDS,
     checkers: ['state', 'replay'],
     schedulesMax: 50,
@@ -56,7 +62,7 @@ export const DRIVER_CANARIES: readonly Canary[] = [
     patches: [
       {
         file: 'core/node/forwards',
-        find: 'this.#proposals.refuse(this.#end(batch), rosterError(\'Timeout\'));',
+        find: "this.#proposals.refuse(this.#end(batch), rosterError('Timeout'));",
         replace: 'this.#proposals.reopen(this.#end(batch));',
       },
     ],
@@ -66,21 +72,22 @@ export const DRIVER_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a lease renewed by a leader that has been replaced (#12528)',
-    patches: [{ file: 'core/node/lease-calls', find: 'this.#world.linearizableRead((error) => {', replace: '((run) => run())((error) => {' }],
-    settings: {
-      leases: 0.7,
-      faults: ['isolateLeader', 'pauseLeader'],
-      strokeMs: 1_500,
-      lastingMs: 6_000,
-      clients: 5,
-      memberChangeMs: 0,
-    },
+    patches: [
+      {
+        file: 'core/node/lease-calls',
+        find: 'this.#world.linearizableRead((error) => {',
+        replace: '((run) => run())((error) => {',
+      },
+    ],
+    settings: { ...STALLED, keepers: 8, leases: 0, members: 3, clients: 1, watchers: 0, faultMs: 25_000 },
     checkers: ['leases'],
     schedulesMax: 100,
   },
   {
     name: 'reads that wait for the index and not for its entries',
-    patches: [{ file: 'core/node/reads', find: 'this.#confirmed[done].index <= appliedIndex', replace: 'appliedIndex >= 0' }],
+    patches: [
+      { file: 'core/node/reads', find: 'this.#confirmed[done].index <= appliedIndex', replace: 'appliedIndex >= 0' },
+    ],
     settings: { jitterMs: 40, thinkMs: 10 },
     checkers: ['replay', 'linearizability'],
     schedulesMax: 20,
@@ -95,7 +102,13 @@ export const DRIVER_CANARIES: readonly Canary[] = [
           'const index = this.#world.machine.appliedIndex;\n        this.#durableIndex = index; this.#trim();\n        this.#world.machine.commit(',
       },
     ],
-    settings: { keepEntries: 0, commitMs: 2_000, faults: ['kill', 'powerLoss', 'crashInTurn'], strokeMs: 500, segmentBytes: 2048 },
+    settings: {
+      keepEntries: 0,
+      commitMs: 2_000,
+      faults: ['kill', 'powerLoss', 'crashInTurn'],
+      strokeMs: 500,
+      segmentBytes: 2048,
+    },
     checkers: ['start'],
     schedulesMax: 20,
   },
@@ -129,7 +142,11 @@ export const DRIVER_CANARIES: readonly Canary[] = [
   {
     name: 'a start after a snapshot whose log has not followed (#13766)',
     patches: [
-      { file: 'core/log/after-snapshot', find: 'else if (resetTo === undefined)', replace: 'else if (resetTo !== null)' },
+      {
+        file: 'core/log/after-snapshot',
+        find: 'else if (resetTo === undefined)',
+        replace: 'else if (resetTo !== null)',
+      },
     ],
     settings: { ...SNAPSHOTS, faults: ['crashInInstall'] },
     checkers: ['start', 'assert', 'raft'],
@@ -138,8 +155,16 @@ export const DRIVER_CANARIES: readonly Canary[] = [
   {
     name: 'a chunk of a snapshot that is taken twice',
     patches: [
-      { file: 'core/node/snapshot-receiver', find: 'if (chunk.from !== incoming.from)\n            return;', replace: '' },
-      { file: 'core/node/snapshot-receiver', find: 'crc32(chunk.rows, incoming.crc) !== chunk.crc', replace: 'chunk.crc < 0' },
+      {
+        file: 'core/node/snapshot-receiver',
+        find: 'if (chunk.from !== incoming.from)\n            return;',
+        replace: '',
+      },
+      {
+        file: 'core/node/snapshot-receiver',
+        find: 'crc32(chunk.rows, incoming.crc) !== chunk.crc',
+        replace: 'chunk.crc < 0',
+      },
     ],
     settings: { ...SNAPSHOTS, duplication: 0.3, loss: 0.1, jitterMs: 40 },
     checkers: ANY,
@@ -155,7 +180,11 @@ export const DRIVER_CANARIES: readonly Canary[] = [
   {
     name: 'a new leader that lets leases run out before it has applied what came before',
     patches: [
-      { file: 'core/lease/lessor', find: 'now + lease.startSeconds * 1000 + extraMs', replace: 'now + lease.startSeconds * 400' },
+      {
+        file: 'core/lease/lessor',
+        find: 'now + lease.startSeconds * 1000 + extraMs',
+        replace: 'now + lease.startSeconds * 400',
+      },
     ],
     settings: { leases: 0.5, faults: ['crashLeader', 'transfer', 'isolateLeader'], strokeMs: 1_500 },
     checkers: ['leases'],

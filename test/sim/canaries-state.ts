@@ -1,7 +1,7 @@
 /** Bugs of what is replicated: store, watches, leases, membership, snapshots of it all. */
 import type { Canary } from './canary.ts';
 
-const ANY = ['raft', 'assert', 'state', 'replay', 'start', 'linearizability', 'liveness', 'watch'];
+const ANY = ['raft', 'assert', 'state', 'replay', 'start', 'linearizability', 'liveness', 'watch', 'error'];
 const SNAPSHOTS = {
   keepEntries: 0,
   faults: ['cutPair', 'split', 'pause', 'crashInInstall'],
@@ -30,7 +30,8 @@ export const STATE_CANARIES: readonly Canary[] = [
       {
         file: 'core/mvcc/memory-backend',
         find: 'for (const bucket of BUCKETS) {\n            const tree',
-        replace: "for (const bucket of BUCKETS) {\n            if (bucket === 'lease') continue;\n            const tree",
+        replace:
+          "for (const bucket of BUCKETS) {\n            if (bucket === 'lease') continue;\n            const tree",
       },
     ],
     settings: { leases: 0.4, faults: ['kill', 'crashAll'], strokeMs: 1_500 },
@@ -40,7 +41,11 @@ export const STATE_CANARIES: readonly Canary[] = [
   {
     name: 'a configuration that is not stored when it changes (#19557)',
     patches: [
-      { file: 'core/apply/applied', find: 'if (conf.voters.length > 0)', replace: "if (backend.get('meta', CONF) === undefined)" },
+      {
+        file: 'core/apply/applied',
+        find: 'if (conf.voters.length > 0)',
+        replace: "if (backend.get('meta', CONF) === undefined)",
+      },
     ],
     settings: { memberChangeMs: 500, faults: ['kill', 'crashAll', 'powerLoss'], strokeMs: 700 },
     checkers: ANY,
@@ -48,7 +53,13 @@ export const STATE_CANARIES: readonly Canary[] = [
   },
   {
     name: 'members that a snapshot does not bring (#14571)',
-    patches: [{ file: 'core/apply/state-machine', find: 'this.membership.restore(this.backend);', replace: 'if (this.membership.members.length === 0) this.membership.restore(this.backend);' }],
+    patches: [
+      {
+        file: 'core/apply/state-machine',
+        find: 'this.membership.restore(this.backend);',
+        replace: 'if (this.membership.members.length === 0) this.membership.restore(this.backend);',
+      },
+    ],
     settings: { ...SNAPSHOTS, memberChangeMs: 500 },
     checkers: ANY,
     schedulesMax: 50,
@@ -69,7 +80,11 @@ export const STATE_CANARIES: readonly Canary[] = [
   {
     name: 'a snapshot that leaves a bucket out',
     patches: [
-      { file: 'core/apply/state-reader', find: 'if (isOwnRow(bucket, key))', replace: "if (isOwnRow(bucket, key) || bucket === 'lease')" },
+      {
+        file: 'core/apply/state-reader',
+        find: 'if (isOwnRow(bucket, key))',
+        replace: "if (isOwnRow(bucket, key) || bucket === 'lease')",
+      },
     ],
     settings: { ...SNAPSHOTS, leases: 0.4 },
     checkers: ANY,
@@ -105,7 +120,11 @@ export const STATE_CANARIES: readonly Canary[] = [
   {
     name: 'events that a slow watcher gets twice (#17247)',
     patches: [
-      { file: 'core/watch/catch-up', find: 'if (nextRevision < from || nextRevision > revision)', replace: 'if (nextRevision < from)' },
+      {
+        file: 'core/watch/catch-up',
+        find: 'if (nextRevision < from || nextRevision > revision)',
+        replace: 'if (nextRevision < from)',
+      },
     ],
     settings: { watchers: 3, slowReader: 0.2, thinkMs: 10 },
     checkers: ['watch', 'assert'],
@@ -113,7 +132,13 @@ export const STATE_CANARIES: readonly Canary[] = [
   },
   {
     name: 'a compaction at a delete that drops it (#18089)',
-    patches: [{ file: 'core/mvcc/key-index', find: 'if (this.ended && this.lastMain < main)', replace: 'if (this.ended && this.lastMain <= main)' }],
+    patches: [
+      {
+        file: 'core/mvcc/key-index',
+        find: 'if (this.ended && this.lastMain < main)',
+        replace: 'if (this.ended && this.lastMain <= main)',
+      },
+    ],
     settings: COMPACTING,
     checkers: ['watch', 'state', 'replay', 'assert'],
     schedulesMax: 200,
@@ -132,15 +157,11 @@ export const STATE_CANARIES: readonly Canary[] = [
     schedulesMax: 20,
   },
   {
-    name: 'a crash during a compaction after which the revision is lower (#17780)',
-    patches: [{ file: 'core/mvcc/store', find: 'current: Math.max(FIRST_REVISION, this.#compaction.revision),', replace: 'current: FIRST_REVISION,' }],
-    settings: { ...COMPACTING, faults: ['kill', 'crashAll'], strokeMs: 700, keys: 1, leases: 0 },
-    checkers: ANY,
-    schedulesMax: 300,
-  },
-  {
     name: 'a transaction whose answer depends on how far a compaction has come (#18667)',
-    patches: [{ file: 'core/mvcc/reader', find: 'if (revision < view.compacted)', replace: 'if (revision < view.compacted && view.compacted < 0)' }],
+    patches: [
+      { file: 'core/apply/txn', find: 'revision < this.#store.compactRevision', replace: 'revision < 0' },
+      { file: 'core/mvcc/reader', find: 'if (revision < view.compacted)', replace: 'if (revision < 0)' },
+    ],
     settings: COMPACTING,
     checkers: ANY,
     schedulesMax: 50,
@@ -148,15 +169,31 @@ export const STATE_CANARIES: readonly Canary[] = [
   {
     name: 'a renewal that leaves its checkpoint in the log (PR 13508)',
     patches: [
-      { file: 'core/lease/checkpoints', find: 'const seconds = this.guaranteedSeconds(lease);', replace: 'const seconds = lease.ttlSeconds;' },
+      {
+        file: 'core/lease/checkpoints',
+        find: 'const seconds = this.guaranteedSeconds(lease);',
+        replace: 'const seconds = lease.ttlSeconds;',
+      },
     ],
-    settings: { leases: 0.6, checkpointMs: 600, faults: ['crashLeader', 'transfer', 'isolateLeader'], strokeMs: 1_000 },
+    // Leases that grow old before they are renewed, and are left alone then.
+    settings: {
+      leases: 0.12,
+      thinkMs: 100,
+      clients: 5,
+      checkpointMs: 500,
+      faults: ['crashLeader', 'transfer'],
+      strokeMs: 2_500,
+      faultMs: 25_000,
+      memberChangeMs: 0,
+    },
     checkers: ['leases'],
     schedulesMax: 300,
   },
   {
     name: 'a lease that can be renewed after its time (PR 20615)',
-    patches: [{ file: 'core/lease/lessor', find: 'if (lease.expiresAtMs <= now)', replace: 'if (lease.expiresAtMs < 0)' }],
+    patches: [
+      { file: 'core/lease/lessor', find: 'if (lease.expiresAtMs <= now)', replace: 'if (lease.expiresAtMs < 0)' },
+    ],
     settings: { leases: 0.7, clients: 5, thinkMs: 30 },
     checkers: ['leases'],
     schedulesMax: 200,

@@ -19,7 +19,12 @@ export async function searchCanary(canary: Canary, workerCount: number): Promise
       const seed = next++;
       const outcome = await workers.run({ seed, settings });
       if (outcome.ok) continue;
-      finds.push({ ok: checkers.includes(outcome.checker), schedules: seed, text: outcome.message });
+      const ok = checkers.includes(outcome.checker);
+      finds.push({
+        ok,
+        schedules: seed,
+        text: ok ? outcome.message : `seed ${seed} by another checker: ${outcome.message}`,
+      });
     }
   };
   try {

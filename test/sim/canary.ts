@@ -1,4 +1,4 @@
-/** What a canary is: a known bug, put back for a run of the simulator, and what must notice it. Types only. */
+/** What a canary is: a known bug, put back for a run of the simulator, and what must notice it. */
 import type { BugName } from './bugs.ts';
 import type { Patch } from './patch-loader.ts';
 import type { Settings } from './settings.ts';
@@ -17,3 +17,14 @@ export interface Canary {
   /** It must be found within so many schedules. */
   readonly schedulesMax: number;
 }
+
+/** Leaders that stop for a while, wake up without hearing of the others, and have clients that come back. */
+export const STALLED = {
+  faults: ['stallLeader'],
+  strokeMs: 2_500,
+  lastingMs: 8_000,
+  clients: 5,
+  thinkMs: 20,
+  clientTimeoutMs: 500,
+  memberChangeMs: 0,
+} as const satisfies Partial<Settings>;

@@ -11,7 +11,7 @@ import type { Host } from './host.ts';
 import type { Leases } from './lease-check.ts';
 import type { Member } from './member.ts';
 import { MISSING } from './replay.ts';
-import { casOf, deleteOf, putOf, readAll } from './requests.ts';
+import { casOf, deleteOf, pastOf, putOf, readAll } from './requests.ts';
 
 const WIRE_MS = 2;
 const RETRY_MS = 60;
@@ -51,6 +51,8 @@ export class Client {
   readonly #known = new Map<string, string | undefined>();
   #ownLeases: bigint[] = [];
   #target: Member;
+  /** Asks another member each time; the others stay with one for as long as it answers. */
+  readonly #roams: boolean;
   #newestRevision = 1;
   /** Rises with every operation and every answer taken, so that late answers are told apart. */
   #turn = 0;
@@ -64,6 +66,7 @@ export class Client {
     this.#prng = prng;
     this.#keys = Array.from({ length: host.settings.keys }, (_, i) => `k${i}`);
     this.#target = this.#pick();
+    this.#roams = prng.int(2) === 0;
   }
 
   #pick(): Member {
@@ -78,6 +81,7 @@ export class Client {
   #next(): void {
     if (this.stopped) return;
     const ask = this.#choose();
+    if (this.#roams) this.#target = this.#pick();
     const operation: Operation = {
       id: this.#ledger.operations.length,
       client: this.#number,
@@ -117,6 +121,10 @@ export class Client {
       const keys = dice < 50 || other === key ? [key] : [key, other];
       const expected = this.#known.get(key);
       return { what: `cas ${keys} ${expected}->${value}`, request: { txn: casOf(keys, expected, value) }, keys };
+    }
+    if (dice < 70) {
+      const revision = Math.max(1, this.#newestRevision - this.#prng.int(30));
+      return { what: `past ${key}@${revision} ${value}`, request: { txn: pastOf(key, revision, value) } };
     }
     return { what: dice < 95 ? 'read' : 'local read', local: dice >= 95 };
   }
@@ -202,7 +210,12 @@ export class Client {
     else node.linearizableRead(answer);
   }
 
-  #askLease(member: Member, { calledMs }: Operation, { id, renew }: { id: bigint; renew: boolean }, reply: Reply): void {
+  #askLease(
+    member: Member,
+    { calledMs }: Operation,
+    { id, renew }: { id: bigint; renew: boolean },
+    reply: Reply,
+  ): void {
     const told = (seconds: number | RosterError) => {
       reply(seconds instanceof RosterError ? seconds.code : '', () => {
         if (seconds instanceof RosterError) return this.#finish(seconds.code);
@@ -240,7 +253,9 @@ export class Client {
   #finish(outcome: string): void {
     this.#turn++;
     this.#host.tally.count(outcome);
-    this.#host.tally.note(this.#host.time.nowMs, 100 + this.#number, outcome);
+    this.#host.tally.note(this.#host.time.nowMs, 100 + this.#number, `${outcome} @${this.#target.id}`);
+    // Who gets no answer tries another member.
+    if (outcome === 'clientTimeout' || OPEN.includes(outcome)) this.#target = this.#pick();
     this.start();
   }
 }

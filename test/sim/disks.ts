@@ -4,12 +4,12 @@
  */
 import { MemoryDisk as LogDisk } from '../../core/log/memory-disk.ts';
 import { type Recovered, recover } from '../../core/log/recover.ts';
-import { BTree } from '../../core/util/btree.ts';
 import { MemoryDisk as BackendDisk } from '../../core/mvcc/memory-backend.ts';
 import { MemoryPlace } from '../../core/mvcc/memory-staging.ts';
+import { BTree } from '../../core/util/btree.ts';
 import type { Prng } from '../../core/util/prng.ts';
-import { check } from './violation.ts';
 import type { Host } from './host.ts';
+import { check } from './violation.ts';
 
 /** Runs what a production start does in steps. */
 export function run<R>(steps: Generator<unknown, R>): R {

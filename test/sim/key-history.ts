@@ -10,7 +10,10 @@ import { actionsOf } from './requests.ts';
  * log has it, at any time after its call; one that never came into the log did nothing, and a read of what it would
  * have written finds no explanation.
  */
-export function stepsByKey(operations: readonly Operation[], replay: Pick<Replay, 'entryOf' | 'place'>): Map<string, Step[]> {
+export function stepsByKey(
+  operations: readonly Operation[],
+  replay: Pick<Replay, 'entryOf' | 'place'>,
+): Map<string, Step[]> {
   const byKey = new Map<string, Step[]>();
   const add = (key: string, step: Step) => {
     if (!key.startsWith('k')) return;

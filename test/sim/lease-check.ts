@@ -45,7 +45,11 @@ export class Leases {
       const end = ends.get(id);
       // Renewed when it was over already: another checker's matter, the answer was a lie.
       until.set(id, Math.max(until.get(id) ?? 0, fromMs + lifeMs(ttlSeconds)));
-      check(end === undefined || fromMs <= end, LEASES, () => `${id} was promised more at ${fromMs}, it had ended at ${end}`);
+      check(
+        end === undefined || fromMs <= end,
+        LEASES,
+        () => `${id} was promised more at ${fromMs}, it had ended at ${end}`,
+      );
     }
     for (const [id, endMs] of ends) {
       const promisedMs = until.get(id);

@@ -18,8 +18,8 @@ import { MemoryStaging } from '../../core/mvcc/memory-staging.ts';
 import { Node } from '../../core/node/node.ts';
 import type { PeerMessage } from '../../core/node/peer-message.ts';
 import { NODE_LIMITS, nodeConfig, type RecoveredLog, type World } from '../../core/node/world.ts';
-import { canRefill } from '../../core/raft/refill.ts';
 import { confStateOf } from '../../core/raft/conf-change.ts';
+import { canRefill } from '../../core/raft/refill.ts';
 import { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import { type HardState, Member as MemberRow } from '../../core/wire/messages.ts';
@@ -38,6 +38,8 @@ const EPOCH_MS = 1_700_000_000_000;
 /** A member says its name until the cluster has heard it. */
 const PUBLISH_AGAIN_MS = 500;
 const SPACE_RETRY_MS = 1_000;
+/** A snapshot must not take for ever on a slow disk: then more of it goes into one commit. */
+const SLOW_COMMIT_MS = 100;
 
 export class Member {
   readonly id: bigint;
@@ -131,10 +133,12 @@ export class Member {
   }
 
   pause(): void {
+    this.#host.tally.note(this.#host.time.nowMs, Number(this.id), 'paused');
     this.paused = true;
   }
 
   resume(): void {
+    this.#host.tally.note(this.#host.time.nowMs, Number(this.id), 'resumed');
     this.paused = false;
     for (const { run, task } of this.#backlog.splice(0)) if (run === this.#run) this.enter(task);
   }
@@ -220,6 +224,7 @@ export class Member {
   /** As server/storage.ts does it: the state, then the log that must reach beyond it or follow it. */
   #open(): void {
     const { place, log } = this.disks;
+    const { commitMs, checkpointMs } = this.#host.settings;
     const defer = (task: () => void) => this.#deferCommit(task);
     const backend = new MemoryBackend(defer, place.disk);
     const machine = createStateMachine({
@@ -229,8 +234,8 @@ export class Member {
       limits: {
         minTtlSeconds: 1,
         watch: { sliceRevisionsMax: 5, responseBytesMax: 400 },
-        stagedCommitBytes: 500,
-        leaseCheckpointIntervalMs: this.#host.settings.checkpointMs,
+        stagedCommitBytes: commitMs > SLOW_COMMIT_MS ? 20_000 : 500,
+        leaseCheckpointIntervalMs: checkpointMs,
       },
     });
     try {

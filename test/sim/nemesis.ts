@@ -39,10 +39,11 @@ export class Nemesis {
     crashAll: () => this.#members.map((member) => member.crash(true)).includes(true),
     pause: (member) => this.#pause(member),
     pauseLeader: () => this.#pause(this.#leader()),
+    stallLeader: () => this.#stall(this.#leader()),
     syncError: (member) => member.failSync(),
     commitError: (member) => member.failCommit(),
     diskFull: (member) => this.#fill(member),
-    diskStall: (member) => this.#stall(member),
+    diskStall: (member) => this.#stallDisk(member),
     bitRot: (member) => this.#rot(member),
     stop: (member) => this.#stop(this.#coin() ? member : this.#leader()),
     transfer: () => this.#transfer(),
@@ -157,13 +158,19 @@ export class Nemesis {
     return true;
   }
 
+  /** Wakes up from a pause and hears nobody: for a while it does not know that the others have gone on without it. */
+  #stall(member: Member): boolean {
+    if (!this.#pause(member)) return false;
+    return this.#cut([member], this.#others(member), 'both');
+  }
+
   #fill(member: Member): boolean {
     member.disks.fill();
     this.#mendLater(() => member.disks.free());
     return true;
   }
 
-  #stall(member: Member): boolean {
+  #stallDisk(member: Member): boolean {
     member.disks.stallUntil(this.#host.time.nowMs + this.#lasting());
     return true;
   }
@@ -196,7 +203,9 @@ export class Nemesis {
     const to = this.#pick();
     const leader = this.#members.find((member) => member.isLeader);
     if (leader === undefined || leader === to) return false;
-    leader.enter(() => leader.moveLeader(to.id, (error) => this.#host.tally.count(error ? 'transferFailed' : 'transferred')));
+    leader.enter(() =>
+      leader.moveLeader(to.id, (error) => this.#host.tally.count(error ? 'transferFailed' : 'transferred')),
+    );
     return true;
   }
 }

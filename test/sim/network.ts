@@ -9,6 +9,9 @@ import type { Settings } from './settings.ts';
 import type { Tally } from './tally.ts';
 import type { Timeline } from './timeline.ts';
 
+/** Of so many messages into a cut wire one is noticed, as a broken connection is. */
+const UNREACHABLE_TOLD = 20;
+
 export class Network {
   /** `from>to` of wires that are cut, with how many cuts lie on them. */
   readonly #cuts = new Map<string, number>();
@@ -17,6 +20,8 @@ export class Network {
   readonly #tally: Tally;
   readonly #prng: Prng;
   readonly #deliver: (message: PeerMessage) => void;
+  /** Told now and then by a sender that its messages do not arrive. */
+  onUnreachable: (from: bigint, to: bigint) => void = () => {};
   /** No fault but delay any more. */
   calm = false;
   delivered = 0;
@@ -34,6 +39,7 @@ export class Network {
     const { loss, duplication } = this.#settings;
     if (this.isCut(message.from, message.to)) {
       this.#tally.count('messageCut');
+      if (this.#prng.int(UNREACHABLE_TOLD) === 0) this.onUnreachable(message.from, message.to);
       return;
     }
     if (!this.calm && this.#prng.float() < loss) {

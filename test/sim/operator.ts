@@ -4,15 +4,18 @@
  * the processes: those follow the configuration.
  */
 import type { ApplyResult } from '../../core/node/machine.ts';
+import type { Node } from '../../core/node/node.ts';
 import type { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
-import { Member as MemberRow, type MemberChange } from '../../core/wire/messages.ts';
+import { type MemberChange, Member as MemberRow } from '../../core/wire/messages.ts';
 import type { Host } from './host.ts';
 import { type Member, peerUrl } from './member.ts';
 
 /** Processes at a time, those of removed members included. */
 const PROCESSES_MAX = 8;
 const VOTERS_MAX = 5;
+/** Asked for at the same time; the cluster makes one after the other. */
+const CHANGES_MAX = 2;
 /** A removed member that does not notice is stopped after this at most: until then it is a ghost. */
 const GHOST_MS_MAX = 8_000;
 const LOOK_MS = 250;
@@ -22,7 +25,8 @@ export class Operator {
   readonly #host: Host;
   readonly #prng: Prng;
   #nextId = FIRST_NEW_ID;
-  #busy = false;
+  /** Changes that are under way. */
+  #busy = 0;
   #over = false;
   /** Members that are being added; what came of it is not known yet. */
   readonly #adding = new Set<bigint>();
@@ -54,7 +58,7 @@ export class Operator {
   #plan(): void {
     this.#host.time.after(this.#prng.float() * 2 * this.#host.settings.memberChangeMs, () => {
       if (this.#over) return;
-      if (!this.#busy) this.#act();
+      if (this.#busy < CHANGES_MAX) this.#act();
       this.#plan();
     });
   }
@@ -98,21 +102,39 @@ export class Operator {
       if (node === undefined || machine === undefined) return;
       const { voters, learners } = machine.confState;
       const change = this.#choose(voters, learners);
-      if (change === undefined) return;
-      this.#busy = true;
-      const { run } = through;
-      node.changeMembers(change, (result) => this.#told(change, result));
-      // A process that dies says nothing.
-      const wait = () => {
-        if (this.#busy && through.run === run) this.#host.time.after(LOOK_MS, wait);
-        else this.#busy = false;
+      if (change === undefined) {
+        this.#update(node, this.#pick([...voters, ...learners])!);
+        return;
+      }
+      this.#busy++;
+      let waits = true;
+      const over = () => {
+        if (waits) this.#busy--;
+        waits = false;
       };
-      wait();
+      const { run } = through;
+      node.changeMembers(change, (result) => {
+        over();
+        this.#told(change, result);
+      });
+      // A process that dies says nothing.
+      const look = () => {
+        if (through.run !== run) over();
+        else if (waits) this.#host.time.after(LOOK_MS, look);
+      };
+      look();
     });
   }
 
+  /** What is changed of a member besides its vote, and of the cluster. */
+  #update(node: Node, ID: bigint): void {
+    const cluster_version = { version: `3.${this.#prng.int(9)}.0` };
+    const member_update = { ID, peerURLs: [`http://m${ID}-${this.#prng.int(9)}:2380`] };
+    const request = this.#prng.int(2) === 0 ? { cluster_version } : { member_update };
+    node.propose(request, (result) => this.#host.tally.count(result instanceof Error ? 'updateFailed' : 'updated'));
+  }
+
   #told(change: Omit<MemberChange, 'id'>, result: ApplyResult): void {
-    this.#busy = false;
     const what = change.add?.isLearner === true ? 'addLearner' : Object.keys(change)[0]!;
     const outcome = result instanceof Error ? `refused:${(result as { code?: string }).code}` : what;
     this.#host.tally.count(`member:${outcome}`);
@@ -122,7 +144,8 @@ export class Operator {
   #choose(voters: readonly bigint[], learners: readonly bigint[]): Omit<MemberChange, 'id'> | undefined {
     const rotten = this.#host.members.find(({ disks }) => disks.rotten);
     if (rotten !== undefined && voters.includes(rotten.id)) return { remove: rotten.id };
-    const dice = this.#prng.int(10);
+    const dice = this.#prng.int(12);
+    if (dice >= 10) return undefined;
     const room = this.#host.members.length + this.#adding.size < PROCESSES_MAX && voters.length < VOTERS_MAX;
     if (dice < 3 && room) return this.#add(true);
     if (dice < 4 && room) return this.#add(false);

@@ -103,19 +103,29 @@ export class RaftCheck {
   /** Whatever the disk had confirmed is still there, unless a snapshot or a write under way has taken its place. */
   #nothingLost(id: bigint, before: LogView, now: LogView): void {
     const { term, vote } = before.hardState;
-    const same = now.hardState.term > term || (now.hardState.term === term && (vote === 0n || now.hardState.vote === vote));
+    const same =
+      now.hardState.term > term || (now.hardState.term === term && (vote === 0n || now.hardState.vote === vote));
     // Entries of a later term may have come to the disk without the hard state that was written after them.
-    check(same || (now.term(now.lastIndex) ?? 0) > term, RAFT, () => `${id} forgot term ${term} and its vote for ${vote}`);
+    check(
+      same || (now.term(now.lastIndex) ?? 0) > term,
+      RAFT,
+      () => `${id} forgot term ${term} and its vote for ${vote}`,
+    );
     if (before.writes.some((write) => write.reset) || now.prevIndex === before.adoptedIndex) return;
     for (let index = Math.max(before.prevIndex, now.prevIndex) + 1; index <= before.durableIndex; index++) {
       check(now.term(index) === before.term(index), RAFT, () => `${id} lost entry ${index}, which was durable`);
     }
-    check(now.lastIndex >= before.durableIndex, RAFT, () => `${id} lost entry ${before.durableIndex}, which was durable`);
+    check(
+      now.lastIndex >= before.durableIndex,
+      RAFT,
+      () => `${id} lost entry ${before.durableIndex}, which was durable`,
+    );
   }
 
   /** The member asks its disk for this write; to be followed by `persisted`, in order. */
   appended(id: bigint, entries: readonly Entry[], hardState: HardState | undefined): void {
     const log = this.#log(id);
+    if (hardState !== undefined) this.#keepsWord(id, log, hardState);
     const first = entries[0];
     if (first !== undefined) {
       check(first.index <= log.lastIndex + 1, RAFT, () => `${id} leaves a gap before entry ${first.index}`);
@@ -131,6 +141,13 @@ export class RaftCheck {
     log.writes.push({ lastIndex: log.lastIndex, hardState, reset: false });
   }
 
+  /** Terms never go back, and a vote is never taken back or given to another in its term. */
+  #keepsWord(id: bigint, log: LogView, { term, vote }: HardState): void {
+    const last = log.writes.findLast((write) => write.hardState !== undefined)?.hardState ?? log.hardState;
+    const kept = term > last.term || (term === last.term && (last.vote === 0n || last.vote === vote));
+    check(kept, RAFT, () => `${id} writes term ${term}, vote ${vote} after term ${last.term}, vote ${last.vote}`);
+  }
+
   /** A snapshot has become the member's state; its log is to follow. */
   adopted(id: bigint, index: number): void {
     this.#log(id).adoptedIndex = index;
@@ -139,6 +156,7 @@ export class RaftCheck {
   /** The member asks its disk to drop the log and go on after this place; to be followed by `persisted`, in order. */
   reset(id: bigint, index: number, term: number, hardState: HardState): void {
     const log = this.#log(id);
+    this.#keepsWord(id, log, hardState);
     const applied = this.#applied[index];
     check(applied?.term === term, RAFT, () => `${id} takes a snapshot at ${index}/${term}, applied: ${applied?.term}`);
     log.prevIndex = index;

@@ -43,7 +43,11 @@ export class Replay {
   #checkInstalled({ id, index, revision, pairs, leases }: InstalledState): void {
     const expected = [...this.model.now.values()].sort((a, b) => (a.key < b.key ? -1 : 1)).map(pairText);
     const where = `the snapshot at ${index} that ${id} installed`;
-    check(revision === this.model.revision, REPLAY, () => `${where} has revision ${revision}, not ${this.model.revision}`);
+    check(
+      revision === this.model.revision,
+      REPLAY,
+      () => `${where} has revision ${revision}, not ${this.model.revision}`,
+    );
     check(pairs.join() === expected.join(), REPLAY, () => `${where} has ${pairs.join()}, not ${expected.join()}`);
     const known = [...this.model.leases].sort((a, b) => (a < b ? -1 : 1));
     check(leases.join() === known.join(), REPLAY, () => `${where} has leases ${leases.join()}, not ${known.join()}`);

@@ -33,6 +33,12 @@ export function casOf(keys: readonly string[], expected: string | undefined, val
   };
 }
 
+/** Reads the key as it was at `revision`, inside a transaction that is replicated: all members must answer it alike. */
+export function pastOf(key: string, revision: number, value: string): m.TxnRequest {
+  const past = { request_range: { ...rangeOf(key), revision } };
+  return { compare: [], success: [past, { request_put: putOf(key, value) }], failure: [] };
+}
+
 /** A linearizable or local read of all keys there are. */
 export function readAll(member: Member): { seen: Map<string, string>; revision: number } {
   const result = member.machine!.range({ ...rangeOf('\0'), range_end: '\0' });
@@ -61,7 +67,11 @@ export function actionsOf(
   if (delete_range !== undefined) return [[delete_range.key, { kind: 'delete', found: result.deleted === 1 }]];
   if (txn === undefined) return [];
   const [compare] = txn.compare;
-  const expected = compare!.value === undefined ? undefined : textOf(compare!.value);
+  if (compare === undefined) {
+    const { request_put } = txn.success[1]!;
+    return [[request_put!.key, { kind: 'put', value: textOf(request_put!.value) }]];
+  }
+  const expected = compare.value === undefined ? undefined : textOf(compare.value);
   const swapped = result.succeeded === true;
   return txn.success.map(({ request_put }, place) => {
     const { key } = request_put!;

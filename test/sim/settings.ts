@@ -18,6 +18,7 @@ export const FAULTS = [
   'crashAll',
   'pause',
   'pauseLeader',
+  'stallLeader',
   'syncError',
   'commitError',
   'diskFull',
@@ -32,6 +33,8 @@ export interface Settings {
   seed: number;
   members: number;
   clients: number;
+  /** Those who hold a lease each and do nothing else. */
+  keepers: number;
   watchers: number;
   faultMs: number;
   /** Mean time between two strokes of the nemesis, and how long a cut or pause lasts at most. */
@@ -90,6 +93,7 @@ export function settingsOf(seed: number): Settings {
     seed,
     members,
     clients: 2 + prng.int(4),
+    keepers: prng.int(3),
     watchers: prng.int(4),
     faultMs: between(10_000, 25_000),
     strokeMs: between(300, 3_000),

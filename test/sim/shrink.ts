@@ -18,6 +18,7 @@ const TO_NOTHING = [
   'spike',
   'jitterMs',
   'drift',
+  'keepers',
   'watchers',
   'leases',
   'compactions',

@@ -25,7 +25,8 @@ describe('a cluster of production code', () => {
     // A fault that never fires proves nothing.
     const fired = /^faults that fired: (.*)$/m.exec(output)![1];
     for (const fault of FAULTS) expect(fired).toContain(`${fault} `);
-    for (const what of ['snapshotInstalled', 'member:promote', 'refillDone', 'leasesExpired']) expect(output).toContain(what);
+    for (const what of ['snapshotInstalled', 'member:promote', 'refillDone', 'leasesExpired'])
+      expect(output).toContain(what);
   });
 
   it('is decided by the seed alone, in whichever process', { timeout: TIMEOUT_MS }, async () => {

@@ -12,6 +12,7 @@ import type { Bug } from './bugs.ts';
 import { Client, type Ledger } from './clients.ts';
 import { isOpen } from './history.ts';
 import type { Host } from './host.ts';
+import { Keeper } from './keepers.ts';
 import { stepsByKey } from './key-history.ts';
 import { Leases } from './lease-check.ts';
 import { isLinearizable } from './linearizability.ts';
@@ -37,6 +38,8 @@ const CALM_MS = 4_000;
 /** Then everything has come to rest within this: leases have run out, with what a leader adds, and all have caught up. */
 const REST_MS = 45_000;
 const PROBE_MS = 100;
+const READ_MS = 1_000;
+const HASH_MS = 500;
 
 export interface SimulationOptions {
   bug?: Bug;
@@ -70,6 +73,7 @@ export class Simulation implements Host {
   readonly #ledger: Ledger = { operations: [], moment: 0 };
   readonly #leases: Leases;
   readonly #clients: Client[];
+  readonly #keepers: Keeper[];
   readonly #watchings: Watching[];
 
   constructor(seed: number, { bug = {}, settings = {}, print }: SimulationOptions = {}) {
@@ -77,11 +81,15 @@ export class Simulation implements Host {
     this.bug = bug;
     this.raft = new RaftCheck(bug.unwatchedDisk !== true);
     this.tally = new Tally(print);
-    const { members, clients, watchers, drift } = this.settings;
+    const { members, clients, keepers, watchers, drift } = this.settings;
     const prng = (stream: number) => new Prng(seed * 64 + 32 + stream);
     this.founders = Array.from({ length: members }, (_, i) => BigInt(i + 1));
     this.members = this.founders.map((id) => new Member(id, this, this.founders));
     this.#network = new Network(this.settings, this.time, this.tally, prng(0), (message) => this.#deliver(message));
+    this.#network.onUnreachable = (from, to) => {
+      const member = this.members.find(({ id }) => id === from);
+      member?.later(1, () => member.node?.unreachable(to));
+    };
     this.#operator = new Operator(this, prng(7));
     this.#nemesis = new Nemesis(this, this.#network, prng(1));
     this.#leases = new Leases(drift);
@@ -89,6 +97,7 @@ export class Simulation implements Host {
       { length: clients },
       (_, i) => new Client(i, this, this.#ledger, this.#leases, prng(2 + i)),
     );
+    this.#keepers = Array.from({ length: keepers }, (_, i) => new Keeper(i, this, this.#leases, prng(10 + i)));
     this.#watchings = Array.from({ length: watchers }, (_, i) => new Watching(i, this, prng(20 + i)));
   }
 
@@ -133,6 +142,7 @@ export class Simulation implements Host {
     try {
       for (const member of this.members) member.start();
       for (const client of this.#clients) client.start();
+      for (const keeper of this.#keepers) keeper.start();
       for (const watching of this.#watchings) watching.start();
       this.#operator.start();
       this.#nemesis.start();
@@ -159,23 +169,25 @@ export class Simulation implements Host {
     this.#operator.end();
     this.#nemesis.end((member, dead) => this.#canDoWithout(new Set([...dead, member])));
     for (const watching of this.#watchings) watching.calm = true;
-    let acknowledged = false;
+    let [written, read] = [false, false];
     const probe = () => {
-      if (acknowledged) return;
-      for (const member of this.members) {
-        member.enter(() =>
-          member.node?.propose({ put: putOf('probe', 'x') }, (result) => {
-            acknowledged ||= !(result instanceof Error);
-          }),
-        );
+      if (written && read) return;
+      for (const { node } of this.members.filter((member) => member.alive && !member.paused)) {
+        node?.propose({ put: putOf('probe', 'x') }, (result) => {
+          written ||= !(result instanceof Error);
+        });
+        node?.linearizableRead((error) => {
+          read ||= error === undefined;
+        });
       }
       this.time.after(PROBE_MS, probe);
     };
     probe();
     const limitMs = LIVENESS_TICKS * TICK_MS;
     const healedMs = this.time.nowMs;
-    this.time.runUntil(healedMs + limitMs, () => acknowledged);
-    check(acknowledged, 'liveness', () => `no write was acknowledged within ${LIVENESS_TICKS} ticks of the healing`);
+    this.time.runUntil(healedMs + limitMs, () => written && read);
+    check(written, 'liveness', () => `no write was acknowledged within ${LIVENESS_TICKS} ticks of the healing`);
+    check(read, 'liveness', () => `no read was answered within ${LIVENESS_TICKS} ticks of the healing`);
     this.tally.note(this.time.nowMs, 0, 'alive');
   }
 
@@ -194,7 +206,13 @@ export class Simulation implements Host {
   /** The one that was applied last, and those that logs may bring next. */
   #configurations(): ConfState[] {
     const { conf, confIndex } = this.state;
-    const founded = { voters: [...this.founders], learners: [], voters_outgoing: [], learners_next: [], auto_leave: false };
+    const founded = {
+      voters: [...this.founders],
+      learners: [],
+      voters_outgoing: [],
+      learners_next: [],
+      auto_leave: false,
+    };
     const now = conf ?? founded;
     const all: ConfState[] = [now];
     for (const entry of this.raft.changesAfter(confIndex)) {
@@ -209,7 +227,7 @@ export class Simulation implements Host {
     this.#nemesis.staysDead.clear();
     for (const member of this.members) member.start();
     this.time.runUntil(this.time.nowMs + CALM_MS);
-    for (const client of this.#clients) client.stopped = true;
+    for (const one of [...this.#clients, ...this.#keepers]) one.stopped = true;
     this.#operator.rest();
     const limitMs = this.time.nowMs + REST_MS;
     let calm = 0;
@@ -246,7 +264,9 @@ export class Simulation implements Host {
       check(appliedIndex === last, 'liveness', () => `${id} stays at entry ${appliedIndex} of ${last}`);
       check(machine.lessor.size === 0, 'leases', () => `${machine.lessor.size} leases of ${id} do not end`);
     }
+    this.#checkReads();
     this.state.equal(machines);
+    this.#checkHashes(machines);
     const { entries, byRequest, installs } = this.state;
     const replay = new Replay(entries, byRequest, installs);
     replay.check(this.#ledger.operations);
@@ -261,6 +281,32 @@ export class Simulation implements Host {
     tally.add('terms', this.raft.terms);
     tally.add('entries', entries.length);
     tally.add('outcomeOpen', this.#ledger.operations.filter(isOpen).length);
+  }
+
+  /** Every member, learners too, can say what is current. */
+  #checkReads(): void {
+    const waiting = new Set(this.#inForce());
+    for (const member of waiting) {
+      member.enter(() => member.node?.linearizableRead((error) => error === undefined && waiting.delete(member)));
+    }
+    this.time.runUntil(this.time.nowMs + READ_MS);
+    check(waiting.size === 0, 'liveness', () => `${[...waiting].map(({ id }) => id)} do not answer reads`);
+  }
+
+  /** What HashKV tells operators. */
+  #checkHashes(machines: ReadonlyMap<bigint, StateMachine>): void {
+    const hashes = new Map<string, bigint>();
+    let told = 0;
+    for (const [id, machine] of machines) {
+      machine.hashKeys(0, (result) => {
+        check(!(result instanceof Error), 'state', () => `${id} cannot hash its keys`);
+        hashes.set(JSON.stringify(result), id);
+        told++;
+      });
+    }
+    this.time.runUntil(this.time.nowMs + HASH_MS);
+    check(told === machines.size, 'liveness', () => `${told} of ${machines.size} members told their hash`);
+    check(hashes.size === 1, 'state', () => `hashes of the key space differ: ${[...hashes].join(' and ')}`);
   }
 
   #checkLinearizable(replay: Replay): void {

@@ -67,6 +67,7 @@ export class StateCheck {
         this.conf = machine.confState;
         this.confIndex = index;
       }
+      sameMembers(index, machine);
       this.#remember({ index, term, request, change, result: text, atMs });
       return;
     }
@@ -132,6 +133,18 @@ export function confText(conf: ConfState): string {
 function outlineOf({ store, lessor, membership, confState }: StateMachine): string {
   const members = membership.members.map(({ ID, name, isLearner }) => `${ID}${name}${isLearner ? 'l' : ''}`);
   return `${store.revision} ${store.compactRevision} ${store.keyCount} ${lessor.size} ${confText(confState)} ${members}`;
+}
+
+const compared = new WeakSet<object>();
+
+/** Who votes and who only listens is the same to Raft and to those who list members. */
+function sameMembers(index: number, { membership, confState }: StateMachine): void {
+  const { members } = membership;
+  if (compared.has(members) && compared.has(confState)) return;
+  compared.add(members).add(confState);
+  const listed = (learners: boolean) => members.filter(({ isLearner }) => isLearner === learners).map(({ ID }) => ID);
+  const [own, other] = [`${listed(false)}/${listed(true)}//`, confText(confState)];
+  check(own === other, STATE, () => `after entry ${index} the members are ${own}, the configuration is ${other}`);
 }
 
 interface Pair {

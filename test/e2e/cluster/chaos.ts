@@ -2,11 +2,13 @@
  * A run of faults against a cluster of real processes under load, and what is left to say at the end: what was done,
  * what was promised, and whether it was kept.
  */
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sleep } from '../../../client/wait.ts';
 import { Prng } from '../../../core/util/prng.ts';
+import { atExit } from './at-exit.ts';
 import { Cluster } from './cluster.ts';
 import { SmallDisk } from './disk.ts';
 import { type FaultKind, Faults, type Tally } from './faults.ts';
@@ -187,22 +189,27 @@ async function atTheEnd(cluster: Cluster, workload: Workload, revision: number):
 /** A small disk in a folder of its own, or the reason why there is none. */
 class DiskFolder {
   readonly #folder: string;
+  readonly #forget: () => void;
   readonly disk: SmallDisk | undefined;
   readonly obstacle: string | undefined;
 
-  private constructor(folder: string, made: SmallDisk | string) {
+  private constructor(folder: string, made: SmallDisk | string, forget: () => void) {
     this.#folder = folder;
+    this.#forget = forget;
     this.disk = typeof made === 'string' ? undefined : made;
     this.obstacle = typeof made === 'string' ? made : undefined;
   }
 
   static async make(): Promise<DiskFolder> {
     const folder = await mkdtemp(join(tmpdir(), 'roster-disk-'));
-    return new DiskFolder(folder, await SmallDisk.make(folder, DISK_MEGABYTES));
+    // Before the disk's own: undone after it.
+    const forget = atExit(() => rmSync(folder, { recursive: true, force: true }));
+    return new DiskFolder(folder, await SmallDisk.make(folder, DISK_MEGABYTES), forget);
   }
 
   async remove(): Promise<void> {
     await this.disk?.remove();
     await rm(this.#folder, { recursive: true, force: true });
+    this.#forget();
   }
 }
