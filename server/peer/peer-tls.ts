@@ -3,7 +3,14 @@
  * are let in. Reads the files once, at start.
  */
 import { readFileSync } from 'node:fs';
-import { checkServerIdentity, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls';
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  type PeerCertificate,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
 
 export interface PeerTls {
@@ -47,8 +54,15 @@ export function readPeerTls(flags: PeerTlsFlags): PeerTls {
 }
 
 /** For dialing: who is dialed must always show a certificate that is valid for the host of its URL. */
-export function dialTls(tls: PeerTls | undefined): SecureContextOptions {
-  return { ...pems(tls), minVersion: 'TLSv1.2' };
+export function dialTls(
+  tls: PeerTls | undefined,
+): Pick<ConnectionOptions, 'checkServerIdentity'> & SecureContextOptions {
+  const check = (host: string, certificate: PeerCertificate): Error | undefined => {
+    const wrong = checkServerIdentity(host, certificate);
+    if (wrong !== undefined || tls === undefined || hasAllowedName(certificate, tls)) return wrong;
+    return new Error('its certificate has none of the allowed names');
+  };
+  return { ...pems(tls), minVersion: 'TLSv1.2', checkServerIdentity: check };
 }
 
 /** For listening. Whom {@link isAllowed} refuses must be cut off besides. */
@@ -64,9 +78,12 @@ function pems(tls: PeerTls | undefined): Pick<PeerTls, 'cert' | 'key' | 'ca'> {
 
 /** Whether the certificate of a dialing member has one of the names it must have (etcd: --peer-cert-allowed-*). */
 export function isAllowed(socket: TLSSocket, tls: PeerTls): boolean {
-  const { allowedCn, allowedHostname } = tls;
+  return hasAllowedName(socket.getPeerCertificate(), tls);
+}
+
+/** Of either side: as with etcd, who answers must have an allowed name as well. */
+function hasAllowedName(certificate: PeerCertificate | undefined, { allowedCn, allowedHostname }: PeerTls): boolean {
   if (allowedCn.length === 0 && allowedHostname.length === 0) return true;
-  const certificate = socket.getPeerCertificate();
   // Without a certificate it is an object with nothing in it.
   if (certificate?.subject === undefined) return false;
   const { CN } = certificate.subject as { CN?: string | string[] };

@@ -232,6 +232,27 @@ describe('when the leader changes', () => {
     expect(passedOn).toEqual([5n]);
   });
 
+  it('one of another member that still waits is not made in a later term of the same leader', () => {
+    const { cluster, leader, follower, other } = led();
+    const end = cluster.lose(({ raft, from }) => raft?.type === APPEND && from === leader.node.id);
+    const outcomes: string[] = [];
+    change(leader, addLearner(4n), outcomes);
+    change(follower, addLearner(5n), outcomes);
+    cluster.settle();
+    for (const { node } of cluster.benches) cluster.cut.add(node.id);
+    cluster.tick(25);
+    expect(cluster.benches.map(({ isLeader }) => isLeader)).toEqual([false, false, false]);
+    // Of the two its log is the longer one.
+    end();
+    for (const { node } of [leader, follower]) cluster.cut.delete(node.id);
+    cluster.tick(40);
+    expect(leader.isLeader).toBe(true);
+    expect(cluster.cut).toEqual(new Set([other.node.id]));
+    cluster.heal();
+    expect(outcomes.sort()).toEqual(['LeaderChanged', 'add 4']);
+    for (const { machine } of cluster.benches) expect(machine.values).toEqual(['add 4']);
+  });
+
   it('a change that waits for a transfer is passed on to the next leader', () => {
     const { cluster, leader, follower } = led();
     const held = cluster.hold(({ raft }) => raft?.type === TIMEOUT_NOW);

@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { StateReader } from '../../core/node/machine.ts';
 import type { ChunkRequest, PeerMessage } from '../../core/node/peer-message.ts';
 import { SNAPSHOT_SILENT_TICKS, SnapshotReceiver } from '../../core/node/snapshot-receiver.ts';
-import { SNAPSHOT_IDLE_TICKS, SNAPSHOTS_OUT_MAX, SnapshotSender } from '../../core/node/snapshot-sender.ts';
+import {
+  CHUNKS_PER_REQUEST,
+  SNAPSHOT_IDLE_TICKS,
+  SNAPSHOTS_OUT_MAX,
+  SnapshotSender,
+} from '../../core/node/snapshot-sender.ts';
 import { NODE_LIMITS } from '../../core/node/world.ts';
 import { type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
 import { Prng } from '../../core/util/prng.ts';
@@ -156,10 +161,14 @@ describe('on the way', () => {
   it('every message comes twice', () => {
     const scene = behind();
     const { cluster, follower } = scene;
+    const requests = cluster.watch(isRequest);
     cluster.change(isTraffic, (message) => [message, message]);
     cluster.tick(4);
     expectLevel(scene);
     expect(installs(follower)).toBe(1);
+    // What comes again is no reason to ask again.
+    const asked = requests.filter(({ chunk_request }) => !chunk_request!.complete);
+    expect(asked.map(({ chunk_request }) => chunk_request!.from)).toEqual(['', `${CHUNKS_PER_REQUEST}`]);
   });
 
   it('messages come in the wrong order, late, and again', () => {
@@ -238,10 +247,11 @@ describe('the sender', () => {
   });
 
   it('that no longer leads has no more use for what it was reading', () => {
-    const { cluster, leader } = midway();
+    const { leader, other } = midway();
     expect(leader.machine.openReaders).toBe(1);
-    cluster.cut.add(leader.node.id);
-    leader.tick(22);
+    const raft = { ...newMessage(HEARTBEAT, leader.node.id, leader.node.term + 1), from: other.node.id };
+    leader.node.step({ from: other.node.id, to: leader.node.id, raft, snapshot: 0n });
+    leader.turn();
     expect([leader.isLeader, leader.machine.openReaders]).toEqual([false, 0]);
   });
 

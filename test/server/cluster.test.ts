@@ -156,7 +156,7 @@ describe('three members', { timeout: TIMEOUT_MS }, () => {
     const segment = readdirSync(wal).sort()[0]!;
     const file = openSync(join(wal, segment), 'r+');
     // In the first record: later ones prove that it had been durable.
-    writeSync(file, Buffer.from([0xff, 0xff, 0xff, 0xff]), 0, 4, 4096 + 50);
+    writeSync(file, Buffer.from([0xff, 0xff, 0xff, 0xff]), 0, 4, 100);
     closeSync(file);
     await victim.start();
     expect(victim.log).toContain('the log is damaged: its files are set aside');

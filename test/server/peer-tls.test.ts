@@ -37,6 +37,8 @@ it('three members over TLS; one with a certificate of another name is kept out',
     third!.launch(await tlsFlags('guest'));
     await expect.poll(() => first!.log, { timeout: 20_000 }).toContain('it has none of the allowed names');
     await expect.poll(() => third!.log, { timeout: 20_000 }).toContain('cannot reach a member');
+    // Nor do the others talk to it: who answers must have an allowed name too.
+    await expect.poll(() => first!.log, { timeout: 20_000 }).toContain('its certificate has none of the allowed names');
     expect((await fetch(`http://${second!.endpoint}/v3/kv/put`, put)).status).toBe(200);
     expect(third!.log).not.toContain('a leader is known');
   } finally {

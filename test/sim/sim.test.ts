@@ -4,7 +4,7 @@ import { BUGS } from './bugs.ts';
 import { type Compiled, compile } from './compiled.ts';
 import { runSeed, type Task } from './seed-run.ts';
 import { FAULTS, settingsOf } from './settings.ts';
-import { shrink } from './shrink.ts';
+import { SHRINK_RUNS_MAX, shrink } from './shrink.ts';
 
 /** What fits into a test run; `npm run sim -- --seeds 2000` is a step of its own. */
 const SEEDS = 60;
@@ -40,14 +40,15 @@ describe('a cluster of production code', () => {
 
 describe('a run that breaks a promise', () => {
   it('is made smaller for as long as it breaks the same one', { timeout: TIMEOUT_MS }, async () => {
-    const run = (task: Task) => Promise.resolve(runSeed(task, BUGS.proposedTwice()));
-    const failed = await run({ seed: 7 });
+    const run = (task: Task) => Promise.resolve(runSeed(task, BUGS.hastyLog()));
+    const failed = await run({ seed: 22 });
     if (failed.ok) return expect.fail('the bug was not found');
-    const small = await shrink({ seed: 7 }, failed, run);
-    expect(small.settings).toMatchObject({ faults: [], clients: 1, keys: 1 });
-    expect(small.settings.faultMs).toBeLessThan(settingsOf(7).faultMs / 4);
-    expect(small.outcome.checker).toBe('replay');
-    expect(runSeed({ seed: 7, settings: small.settings }, BUGS.proposedTwice())).toEqual(small.outcome);
+    const small = await shrink({ seed: 22 }, failed, run);
+    expect(small.settings).toMatchObject({ faults: [], clients: 1, keys: 1, members: 3 });
+    expect(small.settings.faultMs).toBeLessThan(settingsOf(22).faultMs / 4);
+    expect(small.outcome.checker).toBe('raft');
+    expect(small.runs).toBeLessThanOrEqual(SHRINK_RUNS_MAX);
+    expect(runSeed({ seed: 22, settings: small.settings }, BUGS.hastyLog())).toEqual(small.outcome);
   });
 
   it('is told with the commands that replay it', { timeout: TIMEOUT_MS }, async () => {

@@ -10,6 +10,7 @@ const RUN_MS_MAX = 180_000;
 interface Waiting {
   task: Task;
   done: (outcome: Outcome) => void;
+  isAgain?: boolean;
 }
 
 export class Workers {
@@ -41,26 +42,33 @@ export class Workers {
   #next(): void {
     const child = this.#waiting.length > 0 ? this.#idle.pop() : undefined;
     if (child === undefined) return;
-    const { task, done } = this.#waiting.shift()!;
-    const { seed } = task;
-    const finish = (outcome: Outcome) => {
+    const waiting = this.#waiting.shift()!;
+    const { task, done } = waiting;
+    const over = () => {
       clearTimeout(timer);
-      child.removeAllListeners();
+      child.off('exit', onExit);
+      child.off('message', onMessage);
+    };
+    const onMessage = (outcome: Outcome) => {
+      over();
+      this.#idle.push(child);
       done(outcome);
       this.#next();
     };
+    /** Whatever happened to the process may not be the run's fault: it gets another one, once. */
     const lost = (message: string) => {
+      over();
       child.kill('SIGKILL');
       this.#all.delete(child);
       this.#spawn();
-      finish({ seed, ok: false, checker: 'error', message });
+      if (waiting.isAgain === true) done({ seed: task.seed, ok: false, checker: 'error', message });
+      else this.#waiting.unshift({ ...waiting, isAgain: true });
+      this.#next();
     };
+    const onExit = (code: number | null, signal: string | null) => lost(`the process ended with ${code ?? signal}`);
     const timer = setTimeout(() => lost('the run does not end'), RUN_MS_MAX);
-    child.on('exit', (code, signal) => lost(`the process ended with ${code ?? signal}`));
-    child.on('message', (outcome: Outcome) => {
-      this.#idle.push(child);
-      finish(outcome);
-    });
+    child.on('exit', onExit);
+    child.on('message', onMessage);
     child.send(task);
   }
 
