@@ -282,7 +282,7 @@ const masks: readonly [RegExp, string][] = [
   [/("[lL]ease" : |"lease":|"id":)(?!0\b)-?\d+/g, '$1#'],
   [/\b[0-9a-f]{15,16}\b/g, '<id>'],
   // What is left of 600 seconds depends on how fast the commands run.
-  [/(remaining\(|"ttl":|"TTL" : )5[89]\d\b/g, '$1#'],
+  [/(remaining\(|"ttl":|"TTL" : )5[89]\d(?!\d)/g, '$1#'],
   [/took = [^\s"]+/g, 'took = #'],
   [/"took":"[^"]+"/g, '"took":"#"'],
   [/http:\/\/(?:127\.0\.0\.1|localhost):\d+/g, '<url>'],
