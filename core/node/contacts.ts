@@ -3,6 +3,7 @@
  * for changes of the members and for handing over. Decides nothing.
  */
 import type { Raft } from '../raft/raft.ts';
+import { NO_LIFE } from '../raft/refill.ts';
 import type { ClusterView } from './machine.ts';
 import type { NodeConfig } from './world.ts';
 
@@ -32,14 +33,20 @@ export class Contacts implements ClusterView {
     return this.#raft.log.lastIndex;
   }
 
+  /** Who is being refilled holds nothing that could be relied on yet. */
   isActive(id: bigint): boolean {
+    if (this.#isRefilling(id)) return false;
     const heardTick = this.#heardTick.get(id) ?? Number.NEGATIVE_INFINITY;
     return id === this.#id || this.#tick - heardTick <= this.#activeTicks;
   }
 
   /** 0 where this node does not lead. */
   match(id: bigint): number {
-    return this.#raft.progress(id)?.match ?? 0;
+    return this.#isRefilling(id) ? 0 : (this.#raft.progress(id)?.match ?? 0);
+  }
+
+  #isRefilling(id: bigint): boolean {
+    return (this.#raft.progress(id)?.refilling ?? NO_LIFE) !== NO_LIFE;
   }
 
   /** The voter that can take over soonest: alive, with the longest log. */
