@@ -18,6 +18,8 @@ export const FILE_BYTES_MAX = 1024 * 1024;
 export const FILES_MAX = 1_000;
 /** A file must be this old before it is read, and this long gone before its services go: editors write in steps. */
 const SETTLE_MS = 60;
+/** A file that is not usable is given this long to be finished before that is an error: a busy writer stalls. */
+const UNFINISHED_MS = 1_000;
 /** The directory is looked through this often even if the watcher sees nothing (network mounts, late creation). */
 const RESCAN_MS = 10_000;
 
@@ -171,20 +173,21 @@ export class FileSource implements Source {
     if (known?.stamp === stamp) return true;
     const ageMs = Date.now() - Math.max(stats.mtimeMs, stats.ctimeMs);
     if (ageMs >= 0 && ageMs < SETTLE_MS) return false;
-    const file = known ?? { stamp, definitions: [], goneSinceMs: undefined };
+    const file = known ?? { stamp: '', definitions: [], goneSinceMs: undefined };
     this.#files.set(name, file);
-    file.stamp = stamp;
     try {
       if (stats.size > FILE_BYTES_MAX) throw new DefinitionError(`larger than ${FILE_BYTES_MAX} bytes`);
       const services = this.#resolve(parseDefinitions(name, await readFile(path, 'utf8')), path);
       if (!this.#closed) this.#adopt(name, file, services);
     } catch (error) {
+      if (ageMs >= 0 && ageMs < UNFINISHED_MS) return false;
       const kept = file.definitions.length;
       this.#log.error(
         { file: path, reason: reasonOf(error), kept },
         'service file not usable; the last good version stays',
       );
     }
+    file.stamp = stamp;
     return true;
   }
 
