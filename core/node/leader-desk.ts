@@ -29,6 +29,8 @@ export class LeaderDesk {
   readonly #reads: Reads;
   readonly #world: LeaderDeskWorld;
   readonly #inbox = new ForwardInbox();
+  /** Batches whose senders are told with the next `flush`. */
+  #taken: { from: bigint; forward: Forward }[] = [];
 
   constructor(
     id: bigint,
@@ -56,8 +58,16 @@ export class LeaderDesk {
     else {
       const refusal = this.#take(forward);
       this.#inbox.remember(from, forward, refusal ?? 'taken');
-      this.#reply(from, forward, refusal);
+      if (refusal !== undefined) this.#reply(from, forward, refusal);
+      else this.#taken.push({ from, forward });
     }
+  }
+
+  /** Tells that batches were taken: together with their entries, which are sent in the same piece of work. */
+  flush(): void {
+    if (this.#taken.length === 0) return;
+    for (const { from, forward } of this.#taken) this.#reply(from, forward, undefined);
+    this.#taken = [];
   }
 
   #take({ requests, term }: Forward): RosterError | undefined {

@@ -122,15 +122,16 @@ export class LogFiles implements LogDisk {
 
   write(name: string, offset: number, bytes: Uint8Array, hint: WriteHint, done: Done): void {
     const finish = this.#begin('write', name, done);
+    if (hint.alone && this.#inline && this.#guard.allows(bytes.length)) {
+      // Not before the messages of this piece of work have left: whoever gets them has a disk of its own to wait for.
+      queueMicrotask(() => process.nextTick(finish, this.#writeInline(name, offset, bytes)));
+      return;
+    }
     let descriptor: number;
     try {
       descriptor = this.#descriptor(name);
     } catch (error) {
       process.nextTick(finish, error);
-      return;
-    }
-    if (hint.alone && this.#inline && this.#guard.allows(bytes.length)) {
-      process.nextTick(finish, this.#writeInline(descriptor, offset, bytes));
       return;
     }
     fs.write(descriptor, bytes, 0, bytes.length, offset, (error, written) =>
@@ -174,10 +175,10 @@ export class LogFiles implements LogDisk {
     fs.close(descriptor, () => {});
   }
 
-  #writeInline(descriptor: number, offset: number, bytes: Uint8Array): unknown {
+  #writeInline(name: string, offset: number, bytes: Uint8Array): unknown {
     const begin = performance.now();
     try {
-      return shortWrite(fs.writeSync(descriptor, bytes, 0, bytes.length, offset), bytes.length);
+      return shortWrite(fs.writeSync(this.#descriptor(name), bytes, 0, bytes.length, offset), bytes.length);
     } catch (error) {
       return error;
     } finally {
