@@ -3,6 +3,7 @@
  * stop (leadership handed over, clients drain, node, peers, storage); the process and its signals belong to main.ts.
  */
 import { randomBytes } from 'node:crypto';
+import zlib from 'node:zlib';
 import type { RosterError } from '../core/errors.ts';
 import { Node } from '../core/node/node.ts';
 import { NODE_LIMITS, nodeConfig, type World } from '../core/node/world.ts';
@@ -14,6 +15,7 @@ import type { Logger } from './config/log.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
 import { createApp, unhealthyReason } from './http/app.ts';
 import { counted, createMetrics } from './http/metrics.ts';
+import { IdleTurns } from './idle.ts';
 import { LeaderChanges } from './leader-changes.ts';
 import { pause } from './pause.ts';
 import { fetchMembers } from './peer/peer-client.ts';
@@ -226,7 +228,8 @@ class Server implements RunningServer {
       machine,
       transport: { send: (messages) => this.#peers.send(messages) },
       schedule: setImmediate,
-      scheduleIdle: setImmediate,
+      scheduleIdle: new IdleTurns().schedule,
+      crc32: zlib.crc32,
       clock: { nowMs: Date.now },
       prng: new Prng(randomBytes(4).readUInt32BE()),
       onFatal: (error) => {

@@ -151,6 +151,7 @@ export class Node {
       transport: world.transport,
       whenDurable: (index, done) => this.#commits.whenDurable(index, () => !this.#isOver && done()),
       scheduleIdle: (run) => world.scheduleIdle(() => !this.#isOver && run()),
+      crc32: world.crc32,
       newId: () => this.#ids.next(),
       isActive: (member) => this.#contacts.isActive(member),
     });

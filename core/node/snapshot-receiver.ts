@@ -4,7 +4,7 @@
  */
 import type { RosterError } from '../errors.ts';
 import type { Message } from '../raft/messages.ts';
-import { crc32 } from '../util/crc32.ts';
+import type { Crc32 } from '../util/crc32.ts';
 import type { StateWriter } from './machine.ts';
 import type { Chunk, ChunkRequest, PeerMessage } from './peer-message.ts';
 import { CHUNKS_PER_REQUEST } from './snapshot-sender.ts';
@@ -36,6 +36,7 @@ export interface ReceivedSnapshot {
 export interface SnapshotReceiverWorld {
   receive(): StateWriter;
   send(message: PeerMessage): void;
+  crc32: Crc32;
   /** Everything has arrived: from now on it is the caller's. */
   complete(received: ReceivedSnapshot): void;
 }
@@ -78,7 +79,7 @@ export class SnapshotReceiver {
     // Another copy, or one from before a repeated request.
     if (chunk.from !== incoming.from) return;
     incoming.lastChunkTick = this.#tick;
-    if (crc32(chunk.rows, incoming.crc) !== chunk.crc) {
+    if (this.#world.crc32(chunk.rows, incoming.crc) !== chunk.crc) {
       this.#ask();
       return;
     }

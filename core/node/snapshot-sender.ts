@@ -4,13 +4,13 @@
  * chunks of bounded size, one per idle moment, each with the checksum of everything up to it.
  */
 import type { Message } from '../raft/messages.ts';
-import { crc32 } from '../util/crc32.ts';
+import type { Crc32 } from '../util/crc32.ts';
 import type { StateReader } from './machine.ts';
 import type { Chunk, ChunkRequest, PeerMessage } from './peer-message.ts';
 import type { NodeLimits } from './world.ts';
 
 /** Chunks that answer one request. */
-export const CHUNKS_PER_REQUEST = 4;
+export const CHUNKS_PER_REQUEST = 16;
 /** Members served at the same time; others wait, and are offered theirs again. */
 export const SNAPSHOTS_OUT_MAX = 2;
 /** Ticks without a word from the receiver after which it is given up. */
@@ -35,6 +35,7 @@ export interface SnapshotSenderWorld {
   readerAt(index: number, done: (reader: StateReader) => void): void;
   send(message: PeerMessage): void;
   scheduleIdle(run: () => void): void;
+  crc32: Crc32;
   /** A name that no snapshot had before. */
   newName(): bigint;
   /** The content will not arrive. */
@@ -165,7 +166,7 @@ export class SnapshotSender {
     const { next, name, to, reader } = outgoing;
     if (next === undefined) return;
     const read = reader.read(next.from, this.#chunkBytes);
-    const crc = crc32(read.rows, next.crc);
+    const crc = this.#world.crc32(read.rows, next.crc);
     const last = read.next === undefined;
     const chunk: Chunk = {
       snapshot: name,

@@ -10,7 +10,7 @@ import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts'
 import { SnapshotSender } from './snapshot-sender.ts';
 import type { NodeConfig, World } from './world.ts';
 
-export interface SnapshotTrafficWorld extends Pick<World, 'machine' | 'transport'> {
+export interface SnapshotTrafficWorld extends Pick<World, 'machine' | 'transport' | 'crc32'> {
   /** Calls `done` later, when the state up to entry `index` is durable; not once the node has ended. */
   whenDurable(index: number, done: () => void): void;
   scheduleIdle(run: () => void): void;
@@ -36,6 +36,7 @@ export class SnapshotTraffic {
         world.whenDurable(index, () => done(world.machine.read())),
       send,
       scheduleIdle: (run) => world.scheduleIdle(run),
+      crc32: world.crc32,
       newName: () => world.newId(),
       failed: (to) => raft.reportSnapshot(to, false),
       isWanted: (to) => raft.progress(to)?.state === 'snapshotting',
@@ -43,6 +44,7 @@ export class SnapshotTraffic {
     this.#receiver = new SnapshotReceiver({
       receive: () => world.machine.receive(),
       send,
+      crc32: world.crc32,
       complete: (received) => this.#received(received),
     });
   }

@@ -4,6 +4,7 @@
  */
 import type { RosterError } from '../errors.ts';
 import type { RaftPrng } from '../raft/config.ts';
+import type { Crc32 } from '../util/crc32.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
 import type { Machine } from './machine.ts';
 import type { PeerMessage } from './peer-message.ts';
@@ -49,6 +50,8 @@ export interface World {
   schedule(run: () => void): void;
   /** Runs `run` once, when requests that are already waiting have had their turn. */
   scheduleIdle(run: () => void): void;
+  /** Checks the chunks of snapshots. */
+  crc32: Crc32;
   /** Wall-clock milliseconds; only makes request ids of different runs differ. */
   clock: { nowMs(): number };
   prng: RaftPrng;
@@ -110,7 +113,7 @@ export const NODE_LIMITS: Readonly<NodeLimits> = {
   catchupEntries: 5000,
   catchupBytesMax: 64 * MIB,
   followerBytesMax: 256 * MIB,
-  snapshotChunkBytes: 256 * 1024,
+  snapshotChunkBytes: 64 * 1024,
   revokesPerSecondMax: 1000,
   revokesInFlightMax: 16,
 };

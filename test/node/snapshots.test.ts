@@ -11,6 +11,7 @@ import {
 } from '../../core/node/snapshot-sender.ts';
 import { NODE_LIMITS } from '../../core/node/world.ts';
 import { type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
+import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
 import { Cluster, type Matches, part } from './cluster.ts';
 import { ListMachine, type ListWriter } from './list-machine.ts';
@@ -23,7 +24,8 @@ const isRequest = part('chunk_request');
 const isChunk = part('chunk');
 const isTraffic: Matches = (message) => isOffer(message) || isRequest(message) || isChunk(message);
 
-const KEYS = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+/** Chunks of one row each: some more than one request brings. */
+const KEYS = Array.from({ length: CHUNKS_PER_REQUEST + 3 }, (_, i) => String.fromCharCode(0x61 + i));
 
 interface Scene {
   cluster: Cluster;
@@ -302,6 +304,7 @@ describe('the sender', () => {
       readerAt: (_, done) => void opening.push(done),
       send: (message) => void sent.push(message),
       scheduleIdle: () => {},
+      crc32,
       newName: () => 77n,
       failed: () => {},
       isWanted: () => true,
@@ -384,6 +387,7 @@ describe('the receiver', () => {
         return writer;
       },
       send: ({ chunk_request }) => void requests.push(chunk_request!),
+      crc32,
       complete: () => {},
     });
     const offer = (name: bigint, term: number) =>
@@ -445,10 +449,10 @@ describe('the receiver', () => {
     cluster.tick(2);
     cluster.deliver(...held.messages.splice(0));
     cluster.settle();
-    expect(follower.machine.writer!.rows).toEqual(KEYS.slice(0, 4));
+    expect(follower.machine.writer!.rows).toEqual(KEYS.slice(0, CHUNKS_PER_REQUEST));
     expect(cluster.depose()).toBe(other);
     cluster.tick(2);
-    expect([follower.machine.values, follower.machine.writer?.rows.length]).toEqual([KEYS, 4]);
+    expect([follower.machine.values, follower.machine.writer?.rows.length]).toEqual([KEYS, CHUNKS_PER_REQUEST]);
     cluster.deliver(...held.messages);
     cluster.settle();
     expect([follower.machine.writer, installs(follower), follower.machine.values]).toEqual([undefined, 0, KEYS]);

@@ -14,6 +14,7 @@ import { Node } from '../../core/node/node.ts';
 import { NODE_LIMITS, nodeConfig, type RecoveredLog } from '../../core/node/world.ts';
 import { confStateOf } from '../../core/raft/conf-change.ts';
 import { assert } from '../../core/util/assert.ts';
+import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
 import type { PutResponse } from '../../core/wire/messages.ts';
 import { member, put } from './world.ts';
@@ -78,6 +79,7 @@ class Member {
       transport: { send: () => {} },
       schedule: (task: () => void) => void this.#turns.push(task),
       scheduleIdle: (task: () => void) => void this.#turns.push(task),
+      crc32,
       clock: { nowMs: () => 0 },
       prng: this.prng,
       onFatal: (error: Error) => {

@@ -17,6 +17,7 @@ import {
 } from '../../core/node/world.ts';
 import type { Message } from '../../core/raft/messages.ts';
 import { assert } from '../../core/util/assert.ts';
+import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
 import type { Entry, HardState, Member } from '../../core/wire/messages.ts';
 import { ListMachine } from './list-machine.ts';
@@ -184,6 +185,7 @@ export class Bench {
       transport: { send: (messages) => void this.sent.push(...messages) },
       schedule: (run) => void this.turns.push(run),
       scheduleIdle: (run) => void this.idle.push(run),
+      crc32,
       clock: { nowMs: () => nowMs },
       prng: new Prng(seed),
       onFatal: (error) => void this.fatal.push(error),

@@ -6,6 +6,7 @@ import { Node } from '../../core/node/node.ts';
 import type { PeerMessage } from '../../core/node/peer-message.ts';
 import { nodeConfig } from '../../core/node/world.ts';
 import { ConfState, type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
+import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import type * as m from '../../core/wire/messages.ts';
@@ -44,6 +45,7 @@ export class Rig {
       transport: { send: (messages: readonly PeerMessage[]) => void this.sent.push(...messages) },
       schedule: defer,
       scheduleIdle: defer,
+      crc32,
       clock,
       prng: new Prng(1),
       onFatal: (error: RosterError) => {

@@ -20,6 +20,7 @@ import type { PeerMessage } from '../../core/node/peer-message.ts';
 import { NODE_LIMITS, nodeConfig, type RecoveredLog, type World } from '../../core/node/world.ts';
 import { confStateOf } from '../../core/raft/conf-change.ts';
 import { canRefill } from '../../core/raft/refill.ts';
+import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import { type HardState, Member as MemberRow } from '../../core/wire/messages.ts';
@@ -331,6 +332,7 @@ export class Member {
       },
       schedule: (task) => this.later(0, task),
       scheduleIdle: (task) => this.later(1, task),
+      crc32,
       clock: { nowMs: () => this.clockMs },
       prng: this.#prng,
       onFatal: (error) => this.#fatal(error),
