@@ -233,7 +233,14 @@ export class Election {
     }
     // PreVote speaks of a term that nobody has entered yet.
     if (type === T.PRE_VOTE || (type === T.PRE_VOTE_RESPONSE && !message.reject)) return true;
+    const { role } = this;
+    const [elapsed, timeout] = [this.#elapsed, this.#timeout];
     this.#becomeFollower(term, isFromLeader(type) ? message.from : NO_NODE);
+    if (!isFromLeader(type) && role !== 'leader') {
+      // Only a leader, or a vote granted, keeps a follower from campaigning (figure 2): one whose log is too short to win
+      // would otherwise hold up those who can, as long as it is the quicker one.
+      [this.#elapsed, this.#timeout] = [elapsed, timeout];
+    }
     return true;
   }
 

@@ -94,6 +94,21 @@ describe('5.2 Leader election', () => {
     expect([raft.role, raft.term]).toEqual(['candidate', 2]);
   });
 
+  it('candidates that it gives no vote do not keep a follower from campaigning, one that gets its vote does', () => {
+    for (const [index, role] of [
+      [1, 'candidate'],
+      [2, 'follower'],
+    ] as const) {
+      // Node 1 waits for 10 ticks; the other asks after 6.
+      const raft = node({}, [1, 1], 1);
+      for (let tick = 1; tick <= 12; tick++) {
+        raft.tick();
+        if (tick === 6) raft.step(message(T.VOTE, 2n, 2, { index, log_term: 1 }));
+      }
+      expect(raft.role).toBe(role);
+    }
+  });
+
   it('the waits are spread over one to two election timeouts', () => {
     const seen = new Set<number>();
     for (let chance = 0; chance < 10; chance++) {

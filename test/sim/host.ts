@@ -1,5 +1,6 @@
 /** What a member, a client or the nemesis finds around it in a run. */
 import type { PeerMessage } from '../../core/node/peer-message.ts';
+import type { ConfState } from '../../core/raft/messages.ts';
 import type { Bug } from './bugs.ts';
 import type { Member } from './member.ts';
 import type { RaftCheck } from './raft-check.ts';
@@ -19,6 +20,8 @@ export interface Host {
   readonly founders: readonly bigint[];
   /** All processes there are, those of removed members too until they are gone. Changes during a run. */
   readonly members: readonly Member[];
+  /** Every configuration that may be in force somewhere, or come into force yet. */
+  configurations(): ConfState[];
   /** A process for a member that has been added, or is about to be. */
   newMember(id: bigint): Member;
   /** Takes the member and its disks away for good. */

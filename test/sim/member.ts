@@ -246,7 +246,11 @@ export class Member {
       const found = run(recoverForState(log, { ...IDENTITY, memberId: this.id, appliedIndex }, snapshotMark));
       if (found.kind === 'damaged') this.#damaged(machine, found);
       else if (found.kind === 'empty') this.#found(machine, found);
-      else this.#goOn(machine, found);
+      else {
+        // Set aside already, by a process that died before it heard of that.
+        if (this.disks.rotten) this.disks.accept();
+        this.#goOn(machine, found);
+      }
     } catch (error) {
       if (!(error instanceof RosterError)) throw error;
       throw new Violation('start', `${this.id} cannot start: ${error.message}`, { cause: error });
@@ -295,10 +299,10 @@ export class Member {
       return;
     }
     const identity = { ...IDENTITY, memberId: id, nonce: this.#prng.bigint63() };
+    this.#host.raft.forgets(id);
     setAside(disks.log, { identity, index, term }, this.#logOptions, (error) => {
       if (error !== undefined) return this.#fatal(error);
       this.#host.tally.count('refillBegun');
-      this.#host.raft.forgets(id);
       disks.accept();
       const found = run(recoverForState(disks.log, { ...IDENTITY, memberId: id, appliedIndex: index }, undefined));
       if (found.kind !== 'recovered') throw new Violation('start', `${id}: the log set aside leaves ${found.kind}`);

@@ -183,12 +183,13 @@ export class Nemesis {
     return true;
   }
 
+  /** Only one that the others can do without, by every configuration that may come before it is whole again. */
   #mayLoseLog(member: Member): boolean {
-    const { members, state, raft } = this.#host;
-    const { conf, confIndex } = state;
-    if (conf === undefined || conf.voters_outgoing.length > 0 || raft.changesAfter(confIndex).length > 0) return false;
+    const { members, state } = this.#host;
+    if (state.conf === undefined) return false;
     const lost = members.filter((other) => other === member || other.disks.rotten || other.refilling);
-    return lost.length * 2 < conf.voters.length;
+    const isFew = (half: readonly bigint[]) => half.length === 0 || lost.length * 2 < half.length;
+    return this.#host.configurations().every((conf) => isFew(conf.voters) && isFew(conf.voters_outgoing));
   }
 
   #stop(member: Member): boolean {

@@ -3,6 +3,7 @@
  * starts and stops the processes that belong to them. Acts on what the cluster says, not on what a checker knows, but for
  * the processes: those follow the configuration.
  */
+import { RosterError } from '../../core/errors.ts';
 import type { ApplyResult } from '../../core/node/machine.ts';
 import type { Node } from '../../core/node/node.ts';
 import type { Prng } from '../../core/util/prng.ts';
@@ -19,6 +20,8 @@ const CHANGES_MAX = 2;
 /** A removed member that does not notice is stopped after this at most: until then it is a ghost. */
 const GHOST_MS_MAX = 8_000;
 const LOOK_MS = 250;
+/** A change that was not answered may wait for so long in a member that stands still. */
+const OPEN_MS = 20_000;
 const FIRST_NEW_ID = 11n;
 
 export class Operator {
@@ -31,6 +34,8 @@ export class Operator {
   /** Members that are being added; what came of it is not known yet. */
   readonly #adding = new Set<bigint>();
   readonly #ghosts = new Set<Member>();
+  /** Changes asked for of which nobody knows whether they will be made. */
+  readonly open = new Set<Omit<MemberChange, 'id'>>();
 
   constructor(host: Host, prng: Prng) {
     this.#host = host;
@@ -107,6 +112,7 @@ export class Operator {
         return;
       }
       this.#busy++;
+      this.open.add(change);
       let waits = true;
       const over = () => {
         if (waits) this.#busy--;
@@ -119,8 +125,10 @@ export class Operator {
       });
       // A process that dies says nothing.
       const look = () => {
-        if (through.run !== run) over();
-        else if (waits) this.#host.time.after(LOOK_MS, look);
+        if (through.run !== run) {
+          if (waits) this.#forgetLater(change);
+          over();
+        } else if (waits) this.#host.time.after(LOOK_MS, look);
       };
       look();
     });
@@ -136,9 +144,16 @@ export class Operator {
 
   #told(change: Omit<MemberChange, 'id'>, result: ApplyResult): void {
     const what = change.add?.isLearner === true ? 'addLearner' : Object.keys(change)[0]!;
-    const outcome = result instanceof Error ? `refused:${(result as { code?: string }).code}` : what;
+    const outcome = result instanceof RosterError ? `refused:${result.code}` : what;
     this.#host.tally.count(`member:${outcome}`);
     this.#host.tally.note(this.#host.time.nowMs, 0, `member change ${what}: ${outcome}`);
+    const isOpen = result instanceof RosterError && (result.code === 'Timeout' || result.code === 'Stopped');
+    if (isOpen) this.#forgetLater(change);
+    else this.open.delete(change);
+  }
+
+  #forgetLater(change: Omit<MemberChange, 'id'>): void {
+    this.#host.time.after(OPEN_MS, () => this.open.delete(change));
   }
 
   #choose(voters: readonly bigint[], learners: readonly bigint[]): Omit<MemberChange, 'id'> | undefined {
@@ -151,7 +166,9 @@ export class Operator {
     if (dice < 4 && room) return this.#add(false);
     if (dice < 7 && learners.length > 0) return { promote: this.#pick(learners)! };
     if (dice < 8 && learners.length > 0) return { remove: this.#pick(learners)! };
-    if (voters.length > this.#host.settings.votersMin) return { remove: this.#pick(voters)! };
+    // Nobody takes a vote away while another is fetching its log: that could be one too many (refill.ts).
+    const isHurt = this.#host.members.some(({ refilling }) => refilling);
+    if (voters.length > this.#host.settings.votersMin && !isHurt) return { remove: this.#pick(voters)! };
     return room ? this.#add(this.#prng.int(2) === 0) : undefined;
   }
 

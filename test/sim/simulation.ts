@@ -8,6 +8,7 @@ import { changed, confChangeOf } from '../../core/raft/conf-change.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
 import { AssertionError } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
+import type { MemberChange } from '../../core/wire/messages.ts';
 import type { Bug } from './bugs.ts';
 import { Client, type Ledger } from './clients.ts';
 import { isOpen } from './history.ts';
@@ -194,7 +195,7 @@ export class Simulation implements Host {
   /** Whether the others are a majority by every configuration that may be in force somewhere. */
   #canDoWithout(dead: ReadonlySet<Member>): boolean {
     const ids = new Set([...dead].map(({ id }) => id));
-    return this.#configurations().every((conf) =>
+    return this.configurations().every((conf) =>
       [conf.voters, conf.voters_outgoing].every((half) => {
         const counts = (id: bigint) => this.members.some((member) => member.id === id && !member.refilling);
         const alive = half.filter((id) => !ids.has(id) && counts(id));
@@ -203,23 +204,22 @@ export class Simulation implements Host {
     );
   }
 
-  /** The one that was applied last, and those that logs may bring next. */
-  #configurations(): ConfState[] {
-    const { conf, confIndex } = this.state;
-    const founded = {
-      voters: [...this.founders],
-      learners: [],
-      voters_outgoing: [],
-      learners_next: [],
-      auto_leave: false,
-    };
-    const now = conf ?? founded;
+  /** The one that was applied last, those that logs may bring next, and those that the operator has asked for. */
+  configurations(): ConfState[] {
+    const now = this.#configuration();
     const all: ConfState[] = [now];
-    for (const entry of this.raft.changesAfter(confIndex)) {
+    for (const entry of this.raft.changesAfter(this.state.confIndex)) {
       const next = changed(now, confChangeOf(entry));
       if (!(next instanceof Error)) all.push(next);
     }
+    // Made or not, in any order.
+    for (const change of this.#operator.open) all.push(...all.map((conf) => votersAfter(conf, change)));
     return all;
+  }
+
+  #configuration(): ConfState {
+    const founded = { voters: [...this.founders], learners: [], voters_outgoing: [], learners_next: [] };
+    return this.state.conf ?? { ...founded, auto_leave: false };
   }
 
   /** Everyone comes back, clients go home, leases run out, all catch up. */
@@ -239,7 +239,7 @@ export class Simulation implements Host {
 
   /** The processes of members, those of removed ones left out. */
   #inForce(): Member[] {
-    const [{ voters, learners }] = this.#configurations() as [ConfState];
+    const { voters, learners } = this.#configuration();
     const ids = [...voters, ...learners];
     return this.members.filter(({ id, disks }) => ids.includes(id) && !disks.rotten);
   }
@@ -326,4 +326,11 @@ function partOf(message: PeerMessage): string {
   if (ask !== undefined) return `ask ${ask.number}`;
   if (answer !== undefined) return `answer ${answer.number}`;
   return chunkRequest === undefined ? 'chunk' : 'chunkRequest';
+}
+
+/** Only the voters are right. */
+function votersAfter(conf: ConfState, { add, promote, remove }: Omit<MemberChange, 'id'>): ConfState {
+  const others = conf.voters.filter((id) => id !== remove);
+  const voter = add?.isLearner === false ? add.ID : promote;
+  return { ...conf, voters: voter === undefined || others.includes(voter) ? others : [...others, voter] };
 }
