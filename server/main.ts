@@ -15,6 +15,7 @@ const help = `usage: roster COMMAND [flags]
   registrator   put services on the roster: from Docker, from files, or one wrapped command (registrator exec -- CMD)
   confd         render config files from keys, and keep them current
   dev           all of it in one process, with a demo (what npm start runs)
+  snapshot      look at a snapshot file, or restore it into a new data directory
   version       print versions
 
 roster COMMAND --help lists a command's flags.
@@ -32,6 +33,10 @@ const commands: Readonly<Record<string, Command>> = {
   async confd(args) {
     const { runConfd } = await import('../confd/cli.ts');
     return runConfd(args, stopSignal());
+  },
+  async snapshot(args) {
+    const { runSnapshotCommand } = await import('./snapshot/command.ts');
+    return say(await runSnapshotCommand(args));
   },
   version: async () => say(`roster ${ROSTER_VERSION}\netcd API ${ETCD_VERSION}\nnode ${process.version}\n`),
   help: async () => say(help),

@@ -9,8 +9,8 @@ import type { PeerMessage } from '../core/node/peer-message.ts';
 import type { Transport } from '../core/node/world.ts';
 import type { Logger } from './config/log.ts';
 import { DEFAULT_PEER_URL, type ServeFlags } from './config/serve-flags.ts';
-import type { PeerAnswers } from './peer/peer-app.ts';
-import { fetchVersion } from './peer/peer-client.ts';
+import type { KeysHash, PeerAnswers } from './peer/peer-app.ts';
+import { fetchHash, fetchVersion } from './peer/peer-client.ts';
 import { type PeerTls, readPeerTls } from './peer/peer-tls.ts';
 import { PeerServer } from './peer/server.ts';
 import { PeerTransport, type SentCounters } from './peer/transport.ts';
@@ -39,7 +39,7 @@ export class Peers implements Transport {
   readonly #server: PeerServer;
 
   constructor(options: PeersOptions) {
-    const { flags, identity, machine, node, log, members, version, health } = options;
+    const { flags, identity, machine, node, log, members, version, health, hashKv } = options;
     this.#options = options;
     this.#tls = peerTls(flags);
     this.#transport = new PeerTransport({
@@ -57,6 +57,7 @@ export class Peers implements Transport {
       members,
       version,
       health,
+      ...(hashKv === undefined ? {} : { hashKv }),
     });
     machine.membership.onChange = () => this.#follow();
     this.#follow();
@@ -94,6 +95,11 @@ export class Peers implements Transport {
   /** The version that the member at `peerUrl` tells. */
   async version(peerUrl: string, timeoutMs: number): Promise<string> {
     return (await fetchVersion([peerUrl], { tls: this.#tls, timeoutMs })).etcdserver;
+  }
+
+  /** The hash that the member at `peerUrl` has of its keys at `revision`. */
+  hash(peerUrl: string, revision: number, timeoutMs: number): Promise<KeysHash> {
+    return fetchHash([peerUrl], revision, { tls: this.#tls, timeoutMs });
   }
 
   sent(): ReadonlyMap<bigint, SentCounters> {

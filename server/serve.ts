@@ -4,23 +4,28 @@
  */
 import { randomBytes } from 'node:crypto';
 import zlib from 'node:zlib';
-import type { RosterError } from '../core/errors.ts';
+import { RosterError } from '../core/errors.ts';
 import { Node } from '../core/node/node.ts';
 import { NODE_LIMITS, nodeConfig, type World } from '../core/node/world.ts';
 import { Prng } from '../core/util/prng.ts';
+import { AutoCompaction } from './auto-compaction.ts';
 import { bootstrap, soleMember } from './bootstrap.ts';
 import { ClientListeners } from './client-listeners.ts';
 import { keepClusterVersion } from './cluster-version.ts';
 import type { Logger } from './config/log.ts';
+import { parseRetention } from './config/retention.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
+import { type CorruptionWorld, checkBeforeStart, keepComparing } from './corruption-check.ts';
 import { createApp, unhealthyReason } from './http/app.ts';
 import { counted, createMetrics } from './http/metrics.ts';
 import { IdleTurns } from './idle.ts';
 import { LeaderChanges } from './leader-changes.ts';
 import { pause } from './pause.ts';
+import type { KeysHash } from './peer/peer-app.ts';
 import { fetchMembers } from './peer/peer-client.ts';
 import { Peers, peerTls } from './peers.ts';
 import { publish } from './publication.ts';
+import { Quota } from './quota.ts';
 import { whenReady } from './readiness.ts';
 import { type Identity, rpcContext } from './rpc/context.ts';
 import { allMethods } from './rpc/methods.ts';
@@ -40,6 +45,8 @@ const NEVER = new AbortController().signal;
 /** How long the first election waits to be hastened until another member can be reached (etcd: rafthttp.ConnReadTimeout). */
 const TICK_ADVANCE_WAIT_MS = 5000;
 const TICK_ADVANCE_CHECK_MS = 20;
+/** Space is looked after this often. */
+const UPKEEP_INTERVAL_MS = 250;
 /** Ticks that are left for a leader to be heard of. */
 const TICKS_LEFT = 2;
 
@@ -88,11 +95,15 @@ class Server implements RunningServer {
   readonly #node: Node;
   readonly #leaders = new LeaderChanges();
   readonly #listeners: ClientListeners;
+  readonly #quota: Quota;
+  readonly #comparison: CorruptionWorld;
+  readonly #compaction: AutoCompaction | undefined;
   /** Fires when the server stops, or must. */
   readonly #over = new AbortController();
   #end!: (reason: RosterError | 'removed') => void;
   #failure: RosterError | undefined;
   #ticker: NodeJS.Timeout | undefined;
+  #upkeepTicker: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(flags: ServeFlags, log: Logger, storage: Storage) {
@@ -117,13 +128,48 @@ class Server implements RunningServer {
       members: () => machine.membership.members,
       version: () => versions(machine.membership.clusterVersion),
       health: () => unhealthyReason({ node: this.#node, machine }, false),
+      hashKv: (revision) => this.#hashKeys(revision),
     });
+    this.#comparison = {
+      selfId: identity.memberId,
+      node: this.#node,
+      machine,
+      askHash: (url, revision, timeoutMs) => this.#peers.hash(url, revision, timeoutMs),
+      log,
+    };
     const limits = {
       maxTxnOps: flags['max-txn-ops'],
       maxRequestBytes: flags['max-request-bytes'],
       electionMs: flags['election-timeout'],
     };
-    const context = rpcContext({ identity, node: this.#node, machine, limits });
+    this.#quota = new Quota({
+      bytesMax: flags['quota-backend-bytes'],
+      manualDisarm: flags['quota-manual-disarm'],
+      memberId: identity.memberId,
+      machine,
+      node: this.#node,
+      log,
+    });
+    const retention = parseRetention(flags['auto-compaction-mode'], flags['auto-compaction-retention']);
+    if (retention !== undefined) {
+      this.#compaction = new AutoCompaction({
+        retention,
+        floorRevisions: flags['quota-compaction-floor'],
+        machine,
+        node: this.#node,
+        quota: this.#quota,
+        clock: monotonic,
+        log,
+      });
+    }
+    const context = rpcContext({
+      identity,
+      node: this.#node,
+      machine,
+      limits,
+      quota: this.#quota,
+      stopping: this.#over.signal,
+    });
     const { methods, counts } = counted(allMethods(context));
     const app = createApp({
       context,
@@ -144,11 +190,13 @@ class Server implements RunningServer {
     const { machine } = this.#storage;
     this.#warnOfOtherFlags();
     await this.#peers.listen();
+    if (this.#flags['experimental-initial-corrupt-check']) await checkBeforeStart(this.#comparison);
     this.#node.start();
     this.#ticker = setInterval(() => {
       this.#node.tick();
       machine.hub.tick();
     }, this.#flags['heartbeat-interval']);
+    this.#upkeepTicker = setInterval(() => this.#upkeep(), UPKEEP_INTERVAL_MS);
     void this.#hastenElection();
     const over = this.#over.signal;
     void keepClusterVersion(
@@ -161,7 +209,8 @@ class Server implements RunningServer {
       },
       over,
     );
-    const { 'election-timeout': electionMs } = this.#flags;
+    const { 'election-timeout': electionMs, 'corrupt-check-time': compareMs } = this.#flags;
+    if (compareMs > 0) void keepComparing(this.#comparison, compareMs, over);
     const end = AbortSignal.any([signal, over]);
     await whenReady(
       {
@@ -187,6 +236,7 @@ class Server implements RunningServer {
 
   async #stop(): Promise<void> {
     this.#over.abort();
+    clearInterval(this.#upkeepTicker);
     // First, while everything still works: the others must not wait for an election.
     await new Promise<void>((resolve) => {
       this.#node.handOver((error) => {
@@ -261,6 +311,22 @@ class Server implements RunningServer {
       },
       this.#over.signal,
     );
+  }
+
+  #hashKeys(revision: number): Promise<KeysHash> {
+    const { machine } = this.#storage;
+    return new Promise((resolve, reject) => {
+      machine.hashKeys(revision, (result) => {
+        if (result instanceof RosterError) reject(result);
+        else resolve({ ...result, currentRevision: machine.store.revision });
+      });
+    });
+  }
+
+  /** Space: alarms that are due or over, history that may go. */
+  #upkeep(): void {
+    this.#quota.look();
+    this.#compaction?.look();
   }
 
   /** What etcd calls the advance of the election ticks: who has just started need not wait out a whole timeout. */

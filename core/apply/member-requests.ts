@@ -4,6 +4,7 @@ import type { Membership } from '../membership/membership.ts';
 import { assert } from '../util/assert.ts';
 import type {
   ClusterVersion,
+  DowngradeTarget,
   MemberAddResponse,
   MemberAttributes,
   MemberChange,
@@ -48,6 +49,12 @@ export function applyMemberUpdate(
 /** MemberNotFound of one that was removed, so that it learns of it. */
 export function applyMemberAttributes(membership: Membership, attributes: MemberAttributes): Done | RosterError {
   return membership.setAttributes(attributes) ? { header: headerAt(0) } : rosterError('MemberNotFound');
+}
+
+/** The members are to go back to a version, or not any more. */
+export function applyDowngrade(membership: Membership, { version }: DowngradeTarget): Done {
+  membership.setDowngradeTarget(version);
+  return { header: headerAt(0) };
 }
 
 export function applyClusterVersion(membership: Membership, { version }: ClusterVersion): Done {

@@ -1,6 +1,6 @@
 /** The answer to a Range: what the store reads, filtered, sorted and cut as etcd does it. Reads only. */
 import { type RosterError, rosterError } from '../errors.ts';
-import type { KvReader } from '../mvcc/kv-store.ts';
+import type { KvReader, RangeResult } from '../mvcc/kv-store.ts';
 import { compareBytes, EMPTY_BYTES } from '../util/bytes.ts';
 import { type KeyValue, type RangeRequest, type RangeResponse, SortOrder, SortTarget } from '../wire/messages.ts';
 import { headerAt } from './header.ts';
@@ -10,25 +10,47 @@ const { KEY, VERSION, CREATE, MOD, VALUE } = SortTarget.values;
 
 /** `request` has passed checkRange. Compacted or FutureRev when its revision cannot be read. */
 export function rangeResponse(reader: KvReader, request: RangeRequest): RangeResponse | RosterError {
-  const { limit } = request;
-  // One more than asked for tells whether there is more. Otherwise the whole range has to be seen before it is cut.
-  const readLimit = limit > 0 && request.sort_order === NONE && !filters(request) ? limit + 1 : 0;
   const result = reader.range(request.key, request.range_end, {
-    limit: readLimit,
+    limit: readLimit(request),
     revision: request.revision,
     countOnly: request.count_only,
   });
-  if (typeof result === 'string') return rosterError(result);
-  let { kvs } = result;
+  return typeof result === 'string' ? rosterError(result) : arranged(request, result);
+}
+
+/**
+ * How many pairs must be read for `request`; 0: all. One more than asked for tells whether there is more; but to be
+ * sorted or filtered the whole range has to be seen before it is cut.
+ */
+export function readLimit(request: RangeRequest): number {
+  const { limit } = request;
+  return limit > 0 && request.sort_order === NONE && !filters(request) ? limit + 1 : 0;
+}
+
+/** The answer to `request`, of which {@link readLimit} pairs have been read. */
+export function arranged(request: RangeRequest, read: RangeResult): RangeResponse {
+  const { limit } = request;
+  let { kvs } = read;
   if (filters(request)) kvs = kvs.filter((kv) => passes(kv, request));
   if (kvs.length > 1) kvs = sorted(kvs, request);
   const more = limit > 0 && kvs.length > limit;
   if (more) kvs = kvs.slice(0, limit);
   if (request.keys_only) kvs = kvs.map(withoutValue);
-  return { header: headerAt(result.revision), kvs, more, count: result.count };
+  return { header: headerAt(read.revision), kvs, more, count: read.count };
 }
 
-function filters(request: RangeRequest): boolean {
+/** Whether the pairs are wanted as they lie, so that the first ones can be given before the last are seen. */
+export function isPlain(request: RangeRequest): boolean {
+  const { sort_order: order, sort_target: target } = request;
+  return !filters(request) && target === KEY && order !== DESCEND;
+}
+
+/** The pair as it is asked for. */
+export function asWanted(kv: KeyValue, { keys_only }: RangeRequest): KeyValue {
+  return keys_only ? withoutValue(kv) : kv;
+}
+
+export function filters(request: RangeRequest): boolean {
   return (
     request.max_mod_revision !== 0 ||
     request.min_mod_revision !== 0 ||

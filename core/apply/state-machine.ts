@@ -39,18 +39,22 @@ import {
   type TxnRequest,
   type TxnResponse,
 } from '../wire/messages.ts';
+import { Alarms } from './alarms.ts';
 import { type Applied, nothingApplied, writeApplied } from './applied.ts';
 import { deleteRangeOp, putOp } from './changes.ts';
+import { LEASE_BYTES } from './cost.ts';
 import { Hashes } from './hashes.ts';
 import { headerAt } from './header.ts';
 import {
   applyClusterVersion,
+  applyDowngrade,
   applyMemberAttributes,
   applyMemberChange,
   applyMemberUpdate,
   type Done,
 } from './member-requests.ts';
 import { rangeResponse } from './range.ts';
+import { RangeReader } from './range-reader.ts';
 import { clearSnapshotMark, type SnapshotMark } from './snapshot-mark.ts';
 import { Snapshots } from './snapshots.ts';
 import { type OpenState, type RestoredState, restoreState, type State } from './state.ts';
@@ -79,6 +83,8 @@ export class StateMachine implements Machine {
   readonly hub: WatchHub;
   /** The same object for good: it follows the state that a snapshot brings. */
   readonly membership: Membership;
+  /** The same. */
+  readonly alarms: Alarms;
   /** Called when {@link work} has something to do again after it had nothing. */
   onWork: (() => void) | undefined;
   readonly #leaseExtensionMs: number;
@@ -91,6 +97,8 @@ export class StateMachine implements Machine {
   /** The index that the last call of commit recorded. */
   #recordedIndex = 0;
   #compacting = false;
+  /** Readers under which compaction must not remove anything. */
+  #holds = 0;
   /** What {@link work} does, by turns, so that none of it holds up the others. */
   readonly #background: readonly { waiting(): boolean; work(): void }[];
   #workTurn = 0;
@@ -101,6 +109,7 @@ export class StateMachine implements Machine {
     this.#state = options.state;
     this.hub = options.hub;
     this.membership = new Membership(options.state.backend);
+    this.alarms = new Alarms(options.state.backend);
     this.#leaseExtensionMs = options.leaseExtensionMs;
     this.#membershipLimits = options.membershipLimits;
     this.#snapshots = new Snapshots(options.state.backend, {
@@ -112,7 +121,7 @@ export class StateMachine implements Machine {
     });
     this.#background = [
       { waiting: () => this.#snapshots.waiting, work: () => this.#snapshots.work() },
-      { waiting: () => this.#compacting, work: () => this.#compactSlice() },
+      { waiting: () => this.#compacting && this.#holds === 0, work: () => this.#compactSlice() },
       { waiting: () => this.hub.waiting, work: () => void this.hub.work() },
       { waiting: () => this.#hashes.waiting, work: () => this.#hashes.work(this.#state) },
     ];
@@ -186,6 +195,7 @@ export class StateMachine implements Machine {
     const { context } = change;
     const result = context.length === 0 ? undefined : applyMemberChange(this.membership, decode(MemberChange, context));
     this.#applied = { index, term, conf };
+    this.#forgetAlarms();
     return result;
   }
 
@@ -262,11 +272,27 @@ export class StateMachine implements Machine {
     clearSnapshotMark(this.backend);
   }
 
+  /** Whether a compaction has old revisions yet to remove. */
+  get compacting(): boolean {
+    return this.#compacting;
+  }
+
+  /** Bytes of all rows that grow with use, history included: what the quota is about. */
+  get usedBytes(): number {
+    const { live, history } = this.store.bytes;
+    return live + history + this.lessor.size * LEASE_BYTES;
+  }
+
   // ---- reads, for the RPCs
 
   /** `request` has passed checkRange. */
   range(request: RangeRequest): RangeResponse | RosterError {
     return rangeResponse(this.store, request);
+  }
+
+  /** The same a little at a time: see {@link RangeReader}. */
+  rangeReader(request: RangeRequest): RangeReader | RosterError {
+    return RangeReader.open({ store: () => this.store, hold: () => this.#hold() }, request);
   }
 
   /** `request` has passed checkTxn and isReadOnly. */
@@ -298,6 +324,14 @@ export class StateMachine implements Machine {
 
   // ---- inner
 
+  #hold(): () => void {
+    this.#holds++;
+    return () => {
+      this.#holds--;
+      if (this.#holds === 0 && this.#compacting) this.onWork?.();
+    };
+  }
+
   #addHash(add: () => void): void {
     add();
     this.onWork?.();
@@ -314,6 +348,7 @@ export class StateMachine implements Machine {
     this.#recordedIndex = applied.index;
     this.#snapshotMark = pending;
     this.membership.restore(this.backend);
+    this.alarms.restore(this.backend);
     // An interrupted compaction goes on; a finished one costs one look.
     this.#compacting = true;
   }
@@ -328,7 +363,18 @@ export class StateMachine implements Machine {
     this.onWork?.();
   }
 
+  /** Of members that are gone. */
+  #forgetAlarms(): void {
+    for (const { memberID } of this.alarms.list()) {
+      if (this.membership.isRemoved(memberID)) this.alarms.forget(memberID);
+    }
+  }
+
   #dispatch(request: InternalRequest): ApplyResult {
+    return this.alarms.refusal(request) ?? this.#do(request);
+  }
+
+  #do(request: InternalRequest): ApplyResult {
     if (request.put !== undefined) return this.#put(request.put);
     if (request.txn !== undefined) return applyTxn(this.store, this.lessor, request.txn);
     if (request.delete_range !== undefined) return this.#deleteRange(request.delete_range);
@@ -339,6 +385,8 @@ export class StateMachine implements Machine {
     if (request.member_update !== undefined) return applyMemberUpdate(this.membership, request.member_update);
     if (request.member_attributes !== undefined)
       return applyMemberAttributes(this.membership, request.member_attributes);
+    if (request.alarm !== undefined) return this.alarms.apply(request.alarm, this.store.revision);
+    if (request.downgrade !== undefined) return applyDowngrade(this.membership, request.downgrade);
     assert(request.cluster_version !== undefined, 'an entry holds a request this version knows');
     return applyClusterVersion(this.membership, request.cluster_version);
   }

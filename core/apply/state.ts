@@ -7,6 +7,7 @@ import type { Lessor } from '../lease/lessor.ts';
 import { Membership } from '../membership/membership.ts';
 import type { Backend } from '../mvcc/backend.ts';
 import type { MvccStore } from '../mvcc/store.ts';
+import { Alarms } from './alarms.ts';
 import { type Applied, readApplied } from './applied.ts';
 import { readSnapshotMark, type SnapshotMark } from './snapshot-mark.ts';
 
@@ -45,6 +46,7 @@ function* restoreAll({ backend, lessor, store }: State): Generator<number, Resto
   yield* store.restore();
   // Read again when the state is in force; damage must show before that.
   new Membership(backend).restore();
+  new Alarms(backend).restore();
   const applied = readApplied(backend);
   const pending = readSnapshotMark(backend);
   if (applied.index === 0 && store.revision > 1) throw damaged('it holds revisions, but not up to which entry');

@@ -13,6 +13,7 @@ import { parsePeerUrls } from './peer-urls.ts';
 
 /** etcd's name in the bucket `cluster`. */
 const CLUSTER_VERSION = 'clusterVersion';
+const DOWNGRADE = 'downgrade';
 /** etcd's mark of a removed member. */
 const REMOVED = fromByteString('removed');
 
@@ -24,6 +25,7 @@ export class Membership {
   #members: Member[] = [];
   #removed = new Set<bigint>();
   #clusterVersion = '';
+  #downgradeTarget = '';
 
   /** Empty, whatever the backend holds: see {@link restore}. */
   constructor(backend: Backend) {
@@ -47,11 +49,15 @@ export class Membership {
       removed.add(readId(key));
       return true;
     });
-    const version = backend.get('cluster', CLUSTER_VERSION);
+    const text = (name: string) => {
+      const bytes = backend.get('cluster', name);
+      return bytes === undefined ? '' : byteStringToUtf8(toByteString(bytes));
+    };
     this.#backend = backend;
     this.#members = members;
     this.#removed = removed;
-    this.#clusterVersion = version === undefined ? '' : byteStringToUtf8(toByteString(version));
+    this.#clusterVersion = text(CLUSTER_VERSION);
+    this.#downgradeTarget = text(DOWNGRADE);
     this.onChange?.();
   }
 
@@ -77,6 +83,11 @@ export class Membership {
   /** What the members have agreed on (`3.7.0`); '' until they have. */
   get clusterVersion(): string {
     return this.#clusterVersion;
+  }
+
+  /** What the members are to go back to (`3.6.0`), one after the other; '' while nobody wants that. */
+  get downgradeTarget(): string {
+    return this.#downgradeTarget;
   }
 
   // ---- changes, in the order of the log
@@ -137,6 +148,13 @@ export class Membership {
   setClusterVersion(version: string): void {
     this.#clusterVersion = version;
     this.#backend.put('cluster', CLUSTER_VERSION, fromByteString(utf8ToByteString(version)));
+    this.onChange?.();
+  }
+
+  setDowngradeTarget(version: string): void {
+    this.#downgradeTarget = version;
+    if (version === '') this.#backend.delete('cluster', DOWNGRADE);
+    else this.#backend.put('cluster', DOWNGRADE, fromByteString(utf8ToByteString(version)));
     this.onChange?.();
   }
 

@@ -17,6 +17,14 @@ const FINISHED = 'finishedCompactRev';
 /** What compactRevision is before the first compaction. */
 export const NEVER_COMPACTED = -1;
 
+/**
+ * Marks everything superseded at `revision` as gone, in a backend that no store is open on: the next start has it that way,
+ * and that revision as its own if no row is newer.
+ */
+export function scheduleCompaction(backend: Backend, revision: number): void {
+  backend.put('meta', SCHEDULED, fromByteString(revisionKey(revision, 0)));
+}
+
 /** One walk over the keys that had a history when it began. */
 interface Pass {
   revision: number;
@@ -57,7 +65,7 @@ export class Compaction {
   schedule(revision: number): void {
     assert(revision > this.revision, 'compactions ascend');
     this.#scheduled = revision;
-    this.#backend.put('meta', SCHEDULED, fromByteString(revisionKey(revision, 0)));
+    scheduleCompaction(this.#backend, revision);
   }
 
   /**
@@ -117,6 +125,7 @@ export class Compaction {
   #removeRow(generation: Generation, index: number): void {
     const { main, sub } = generation.at(index);
     this.#backend.delete('key', generation.isTombstone(index) ? tombstoneKey(main, sub) : revisionKey(main, sub));
+    this.#space.removedRow(generation.bytesAt(index));
   }
 
   /** Brings the index in line with the backend once a key is done. */

@@ -7,6 +7,9 @@ import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue } from '../wire/messages.ts';
 import type { Revision } from './revision.ts';
 
+/** Numbers kept of a revision. */
+const STRIDE = 3;
+
 export class Generation {
   /** create_revision: the main revision of the first put, compacted or not. */
   readonly created: number;
@@ -14,36 +17,50 @@ export class Generation {
   version: number;
   /** Whether the last revision is a tombstone. */
   ended: boolean;
-  /** main, sub, main, sub, ...: ascending. */
+  /** main, sub and bytes of the row, again and again: ascending. */
   #revisions: number[];
 
-  constructor(created: number, version: number, ended: boolean, main: number, sub: number) {
+  constructor(created: number, version: number, ended: boolean, main: number, sub: number, bytes = 0) {
     this.created = created;
     this.version = version;
     this.ended = ended;
-    this.#revisions = [main, sub];
+    this.#revisions = [main, sub, bytes];
   }
 
   get length(): number {
-    return this.#revisions.length / 2;
+    return this.#revisions.length / STRIDE;
   }
 
   get lastMain(): number {
-    return this.#revisions[this.#revisions.length - 2]!;
+    return this.#revisions[this.#revisions.length - 3]!;
   }
 
   get lastSub(): number {
+    return this.#revisions[this.#revisions.length - 2]!;
+  }
+
+  /** Bytes of the last revision's row; 0 until they are told. */
+  get lastBytes(): number {
     return this.#revisions[this.#revisions.length - 1]!;
   }
 
-  append(main: number, sub: number): void {
+  set lastBytes(bytes: number) {
+    this.#revisions[this.#revisions.length - 1] = bytes;
+  }
+
+  append(main: number, sub: number, bytes = 0): void {
     assert(!this.ended, 'a generation ends with its tombstone');
     assert(main > this.lastMain || (main === this.lastMain && sub > this.lastSub), 'revisions ascend');
-    this.#revisions.push(main, sub);
+    this.#revisions.push(main, sub, bytes);
   }
 
   at(index: number): Revision {
-    return { main: this.#revisions[2 * index]!, sub: this.#revisions[2 * index + 1]! };
+    return { main: this.#revisions[STRIDE * index]!, sub: this.#revisions[STRIDE * index + 1]! };
+  }
+
+  /** Bytes of the row of revision number `index`. */
+  bytesAt(index: number): number {
+    return this.#revisions[STRIDE * index + 2]!;
   }
 
   isTombstone(index: number): boolean {
@@ -57,7 +74,7 @@ export class Generation {
     let low = 0;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#revisions[2 * middle]! <= main) low = middle + 1;
+      if (this.#revisions[STRIDE * middle]! <= main) low = middle + 1;
       else high = middle;
     }
     return low - 1;
@@ -74,7 +91,7 @@ export class Generation {
   }
 
   dropFirst(count: number): void {
-    if (count > 0) this.#revisions = this.#revisions.slice(2 * count);
+    if (count > 0) this.#revisions = this.#revisions.slice(STRIDE * count);
   }
 }
 

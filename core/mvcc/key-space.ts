@@ -14,11 +14,36 @@ export class KeySpace {
   readonly #live = new BTree<KeyIndex>();
   readonly #dead = new BTree<KeyIndex>();
   readonly #liveness = new Liveness();
+  #liveBytes = 0;
+  #historyBytes = 0;
   /** Keys with more than one revision or a tombstone: all that a compaction has to look at. */
   readonly history = new Set<KeyIndex>();
 
   get liveCount(): number {
     return this.#live.size;
+  }
+
+  /** Bytes of the rows that hold the newest pairs of living keys. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  /** Bytes of all other rows: what compaction can free, sooner or later. */
+  get historyBytes(): number {
+    return this.#historyBytes;
+  }
+
+  /** The row of the last revision of `entry` has been written and takes `bytes`. To be told once for each put and tombstone. */
+  wrote(entry: KeyIndex, bytes: number): void {
+    const generation = entry.last;
+    generation.lastBytes = bytes;
+    if (generation.ended) this.#historyBytes += bytes;
+    else this.#liveBytes += bytes;
+  }
+
+  /** A superseded row of `bytes` is gone. */
+  removedRow(bytes: number): void {
+    this.#historyBytes -= bytes;
   }
 
   /** The key's index entry if the key lives. */
@@ -36,6 +61,7 @@ export class KeySpace {
     const entry = this.#keys.get(key);
     if (entry?.live) {
       const generation = entry.last;
+      this.#supersede(generation);
       generation.append(main, sub);
       generation.version++;
       if (!entry.listed) this.#list(entry);
@@ -51,24 +77,25 @@ export class KeySpace {
   }
 
   /** A put found in the backend at start; rows come in order of their revisions. False: it contradicts what came before. */
-  restorePut(key: ByteString, at: Revision, created: number, version: number): boolean {
-    const entry = this.#keys.get(key);
+  restorePut(key: ByteString, at: Revision, created: number, version: number, bytes: number): boolean {
+    let entry = this.#keys.get(key);
     if (entry?.live) {
       if (entry.last.created !== created) return false;
+      this.#supersede(entry.last);
       entry.last.append(at.main, at.sub);
       entry.last.version = version;
       this.#list(entry);
-      return true;
-    }
-    this.#begin(key, entry, new Generation(created, version, false, at.main, at.sub));
+    } else entry = this.#begin(key, entry, new Generation(created, version, false, at.main, at.sub));
+    this.wrote(entry, bytes);
     return true;
   }
 
   /** A tombstone found in the backend at start; the puts before it may have been compacted. */
-  restoreTombstone(key: ByteString, at: Revision): void {
-    const entry = this.#keys.get(key);
+  restoreTombstone(key: ByteString, at: Revision, bytes: number): void {
+    let entry = this.#keys.get(key);
     if (entry?.live) this.#end(entry, at.main, at.sub);
-    else this.#begin(key, entry, new Generation(at.main, 0, true, at.main, at.sub));
+    else entry = this.#begin(key, entry, new Generation(at.main, 0, true, at.main, at.sub));
+    this.wrote(entry, bytes);
   }
 
   /** All rows up to main revision `newest` have been restored. */
@@ -100,10 +127,16 @@ export class KeySpace {
     this.#live.scan(from, to, visit);
   }
 
+  /** Keys in [from, to) that lived at `main`; `undefined` when that is too long ago to be told without asking every key. */
+  knownCount(from: ByteString, to: ByteString | undefined, main: number): number | undefined {
+    const growth = this.#liveness.growthSince(main, from, to);
+    return growth === undefined ? undefined : this.countLive(from, to) - growth;
+  }
+
   /** Keys in [from, to) that lived at `main`. Cheap when that is not long ago, else every key is asked. */
   countAt(from: ByteString, to: ByteString | undefined, main: number): number {
-    const growth = this.#liveness.growthSince(main, from, to);
-    if (growth !== undefined) return this.countLive(from, to) - growth;
+    const known = this.knownCount(from, to, main);
+    if (known !== undefined) return known;
     let count = 0;
     this.#scanAll(from, to, (entry) => {
       if (entry.existed(main)) count++;
@@ -123,6 +156,26 @@ export class KeySpace {
       const at = entry.find(main);
       return at === undefined || visit(entry, at);
     });
+  }
+
+  /**
+   * Visits living and dead keys of [from, to) in order, at most `looks` of them, until `visit` returns false. Returns where
+   * to go on, `undefined` when there is nothing left.
+   */
+  scanSlice(
+    from: ByteString,
+    to: ByteString | undefined,
+    looks: number,
+    visit: (entry: KeyIndex) => boolean,
+  ): ByteString | undefined {
+    let left = looks;
+    let next: ByteString | undefined;
+    this.#scanAll(from, to, (entry) => {
+      const goOn = visit(entry) && --left > 0;
+      if (!goOn) next = `${entry.key}\0`;
+      return goOn;
+    });
+    return next;
   }
 
   /** The living and the dead, in key order. */
@@ -154,11 +207,18 @@ export class KeySpace {
 
   #end(entry: KeyIndex, main: number, sub: number): void {
     const generation = entry.last;
+    this.#supersede(generation);
     generation.append(main, sub);
     generation.ended = true;
     this.#live.delete(entry.key);
     this.#dead.set(entry.key, entry);
     this.#list(entry);
+  }
+
+  /** The last pair of a living generation is about to become history. */
+  #supersede({ lastBytes }: Generation): void {
+    this.#liveBytes -= lastBytes;
+    this.#historyBytes += lastBytes;
   }
 
   #list(entry: KeyIndex): void {

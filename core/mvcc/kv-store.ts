@@ -24,6 +24,23 @@ export interface RangeResult {
   revision: number;
 }
 
+export interface SliceLimits {
+  /** Most pairs; 0: none, and only the number of keys is wanted. */
+  pairs: number;
+  /** Their bytes; at least one pair is given all the same. */
+  bytes: number;
+  /** Keys to look at, whether or not they existed then. */
+  looks: number;
+}
+
+export interface RangeSlice {
+  kvs: KeyValue[];
+  /** Keys that existed at the revision, among those looked at. */
+  seen: number;
+  /** Where to go on; `undefined`: the end of the range has been reached. */
+  next: ByteString | undefined;
+}
+
 /** What is known of a live key from the index alone. */
 export interface KeyMeta {
   create_revision: number;
@@ -68,6 +85,14 @@ export interface RevisionEvents {
   events: Event[];
 }
 
+/** What the rows of all pairs take, keys and values; the same on every replica but for what compaction has yet to remove. */
+export interface StoreBytes {
+  /** The newest pairs of living keys. */
+  readonly live: number;
+  /** Superseded pairs and tombstones: what compaction may free. */
+  readonly history: number;
+}
+
 export interface KvStore extends KvReader {
   /** 1 for a fresh store. */
   readonly revision: number;
@@ -75,6 +100,7 @@ export interface KvStore extends KvReader {
   readonly compactRevision: number;
   /** Live keys now. */
   readonly keyCount: number;
+  readonly bytes: StoreBytes;
   write(): KvWriter;
   /**
    * Marks everything superseded at `revision` as gone, at once for readers; removal happens in `compactSlice`.
@@ -96,6 +122,13 @@ export interface KvStore extends KvReader {
     revisionsMax: number,
     wanted: (key: ByteString) => boolean,
   ): { batches: RevisionEvents[]; next: number };
+  /**
+   * Part of the keys in [from, to) as they were at `revision`, which can be read, or could be when its reader began and
+   * nothing has been removed since. With `pairs` 0 they are only counted.
+   */
+  slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice;
+  /** Keys that existed in [from, to) at `revision`, if that can be told without asking each; else `undefined`. */
+  knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined;
   /** The pair as it was at `revision`, for prev_kv: `undefined` when there was none or it is compacted. */
   at(key: ByteString, revision: number): KeyValue | undefined;
 }

@@ -5,12 +5,12 @@
 import { assert } from '../util/assert.ts';
 import { type ByteString, EMPTY_BYTES, toByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import { withEncoded } from '../wire/encoded.ts';
+import { encodedOf, withEncoded } from '../wire/encoded.ts';
 import { KeyValue } from '../wire/messages.ts';
 import type { Backend } from './backend.ts';
 import type { KeyIndex } from './key-index.ts';
 import { PairCache } from './pair-cache.ts';
-import { revisionKey, tombstoneKey } from './revision.ts';
+import { REVISION_BYTES, revisionKey, tombstoneKey } from './revision.ts';
 
 export class Pairs {
   readonly #backend: Backend;
@@ -36,9 +36,13 @@ export class Pairs {
     return pair;
   }
 
-  writeTombstone(entry: KeyIndex, main: number, sub: number): void {
+  /** Returns the bytes of its row. */
+  writeTombstone(entry: KeyIndex, main: number, sub: number): number {
     this.#cache.forget(entry);
-    this.#backend.put('key', tombstoneKey(main, sub), encode(KeyValue, { key: entry.key }));
+    const rowKey = tombstoneKey(main, sub);
+    const bytes = encode(KeyValue, { key: entry.key });
+    this.#backend.put('key', rowKey, bytes);
+    return rowKey.length + bytes.length;
   }
 
   /** The newest pair of a living key, which is likely to be asked for again. */
@@ -67,6 +71,11 @@ export class Pairs {
 /** A pair from the backend's bytes, which it carries along. */
 export function decodePair(bytes: Uint8Array): KeyValue {
   return withEncoded(decode(KeyValue, bytes), bytes);
+}
+
+/** Bytes of the row of a pair that carries its encoding. */
+export function rowBytes(pair: KeyValue): number {
+  return REVISION_BYTES + encodedOf(pair)!.length;
 }
 
 /** The key alone of a stored pair or tombstone: it is the first field. */

@@ -5,8 +5,8 @@
 import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue } from '../wire/messages.ts';
 import type { KeySpace } from './key-space.ts';
-import type { KeyMeta, RangeOptions, RangeResult, ReadRefusal } from './kv-store.ts';
-import type { Pairs } from './pairs.ts';
+import type { KeyMeta, RangeOptions, RangeResult, RangeSlice, ReadRefusal, SliceLimits } from './kv-store.ts';
+import { type Pairs, rowBytes } from './pairs.ts';
 
 /** What a read sees: the store between transactions, or a writer with its own changes. */
 export interface View {
@@ -45,6 +45,30 @@ export function readMeta(space: KeySpace, key: ByteString): KeyMeta | undefined 
     mod_revision: generation.lastMain,
     version: generation.version,
   };
+}
+
+/** KvStore.slice. */
+export function readSlice(
+  { space, pairs }: View,
+  from: ByteString,
+  to: ByteString | undefined,
+  revision: number,
+  limits: SliceLimits,
+): RangeSlice {
+  const kvs: KeyValue[] = [];
+  let seen = 0;
+  let bytesLeft = limits.bytes;
+  const next = space.scanSlice(from, to, limits.looks, (entry) => {
+    const at = entry.find(revision);
+    if (at === undefined) return true;
+    seen++;
+    if (limits.pairs === 0) return true;
+    const pair = pairs.at(entry, at.main, at.sub);
+    kvs.push(pair);
+    bytesLeft -= rowBytes(pair);
+    return kvs.length < limits.pairs && bytesLeft > 0;
+  });
+  return { kvs, seen, next };
 }
 
 function limitOf(options: RangeOptions): number {

@@ -63,19 +63,20 @@ class Restoring {
     if (at.main === this.last.main && at.sub === this.last.sub) throw damaged(`revision ${at.main} is there twice`);
     this.last = at;
     const pair = pairOf(value, at);
-    if (isTombstoneKey(rowKey)) this.#tombstone(pair.key, at);
-    else this.#put(pair, at);
+    const bytes = rowKey.length + value.length;
+    if (isTombstoneKey(rowKey)) this.#tombstone(pair.key, at, bytes);
+    else this.#put(pair, at, bytes);
   }
 
-  #tombstone(key: ByteString, at: Revision): void {
-    this.#space.restoreTombstone(key, at);
+  #tombstone(key: ByteString, at: Revision, bytes: number): void {
+    this.#space.restoreTombstone(key, at, bytes);
     this.leaseOf.delete(key);
     const entry = this.#space.any(key);
     if (entry !== undefined) entry.leased = false;
   }
 
-  #put({ key, create_revision, mod_revision, version, lease }: KeyValue, at: Revision): void {
-    if (mod_revision !== at.main || !this.#space.restorePut(key, at, create_revision, version)) {
+  #put({ key, create_revision, mod_revision, version, lease }: KeyValue, at: Revision, bytes: number): void {
+    if (mod_revision !== at.main || !this.#space.restorePut(key, at, create_revision, version, bytes)) {
       throw damaged(`the pair at revision ${at.main} does not belong there`);
     }
     // Deleted first, so that the order of attachment is the order of the newest puts.

@@ -14,7 +14,8 @@ export interface Revision {
 const TWO_32 = 2 ** 32;
 const UNDERSCORE = 0x5f;
 const TOMBSTONE_MARK = 't';
-const REVISION_BYTES = 17;
+/** Length of {@link revisionKey}'s keys. */
+export const REVISION_BYTES = 17;
 
 /** The backend key of a put; `sub` is below 2^32. */
 export function revisionKey(main: number, sub: number): ByteString {
@@ -56,6 +57,11 @@ export function isRevisionKey(key: ByteString): boolean {
   if (length !== REVISION_BYTES && (length !== REVISION_BYTES + 1 || !key.endsWith(TOMBSTONE_MARK))) return false;
   // `main` below 2^53, `sub` below 2^32.
   return key.charCodeAt(8) === UNDERSCORE && key < '\0\x20' && key.startsWith('\0\0\0\0', 9);
+}
+
+/** The main revision that bytes from outside spell as a backend key does; undefined when they do not. */
+export function revisionOf(key: ByteString): number | undefined {
+  return isRevisionKey(key) ? parseRevision(key).main : undefined;
 }
 
 /** The revision a backend key (or the value of a compaction mark) spells. */

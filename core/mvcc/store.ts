@@ -17,11 +17,14 @@ import type {
   KvWriter,
   RangeOptions,
   RangeResult,
+  RangeSlice,
   ReadRefusal,
   RevisionEvents,
+  SliceLimits,
+  StoreBytes,
 } from './kv-store.ts';
 import { Pairs } from './pairs.ts';
-import { readMeta, readRange, type View } from './reader.ts';
+import { readMeta, readRange, readSlice, type View } from './reader.ts';
 import { restoreIndex } from './restore.ts';
 import { Writer } from './writer.ts';
 
@@ -91,6 +94,11 @@ export class MvccStore implements KvStore {
     return this.#view.space.liveCount;
   }
 
+  get bytes(): StoreBytes {
+    const { liveBytes, historyBytes } = this.#view.space;
+    return { live: liveBytes, history: historyBytes };
+  }
+
   range(key: ByteString, rangeEnd: ByteString, options: RangeOptions = {}): RangeResult | ReadRefusal {
     this.#assertIdle();
     return readRange(this.#view, key, rangeEnd, options);
@@ -143,6 +151,16 @@ export class MvccStore implements KvStore {
     const entry = this.#view.space.any(key);
     const at = entry?.find(revision);
     return entry === undefined || at === undefined ? undefined : this.#view.pairs.at(entry, at.main, at.sub);
+  }
+
+  slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice {
+    this.#assertIdle();
+    return readSlice(this.#view, from, to, revision, limits);
+  }
+
+  knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined {
+    this.#assertIdle();
+    return this.#view.space.knownCount(from, to, revision);
   }
 
   /** The hash of what there is at `revision` (0 or less: the current one), to be made in slices, between which the store may go on. */

@@ -7,7 +7,7 @@ import type { ByteString } from '../util/bytes.ts';
 import { type Event, EventType, type KeyValue } from '../wire/messages.ts';
 import type { KeyIndex } from './key-index.ts';
 import type { KeyLeases, KeyMeta, KvWriter, RangeOptions, RangeResult, ReadRefusal } from './kv-store.ts';
-import { tombstonePair } from './pairs.ts';
+import { rowBytes, tombstonePair } from './pairs.ts';
 import { readMeta, readRange, type View } from './reader.ts';
 
 /** What the store gives a writer, and what it gets back. */
@@ -55,6 +55,7 @@ export class Writer implements KvWriter {
     const { view, leases, wantEvents } = this.#context;
     const entry = view.space.put(key, this.#main, sub);
     const pair = view.pairs.write(entry, this.#main, sub, value, lease);
+    view.space.wrote(entry, rowBytes(pair));
     if (lease !== 0n) leases.attach(lease, key);
     else if (entry.leased) leases.detach(key);
     entry.leased = lease !== 0n;
@@ -91,7 +92,7 @@ export class Writer implements KvWriter {
     const { view, leases, wantEvents } = this.#context;
     const { key } = entry;
     view.space.tombstone(entry, this.#main, sub);
-    view.pairs.writeTombstone(entry, this.#main, sub);
+    view.space.wrote(entry, view.pairs.writeTombstone(entry, this.#main, sub));
     if (entry.leased) leases.detach(key);
     entry.leased = false;
     if (wantEvents) {

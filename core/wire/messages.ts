@@ -89,6 +89,12 @@ export const RangeResponse = message('etcdserverpb.RangeResponse', {
 });
 export type RangeResponse = Decoded<typeof RangeResponse>;
 
+/** A piece of a RangeResponse: header, `more` and `count` are in the last one only. */
+export const RangeStreamResponse = message('etcdserverpb.RangeStreamResponse', {
+  range_response: sub(1, () => RangeResponse),
+});
+export type RangeStreamResponse = Decoded<typeof RangeStreamResponse>;
+
 export const PutRequest = message('etcdserverpb.PutRequest', {
   key: key(1),
   value: bytes(2),
@@ -421,6 +427,38 @@ export const MoveLeaderResponse = message('etcdserverpb.MoveLeaderResponse', {
 });
 export type MoveLeaderResponse = Decoded<typeof MoveLeaderResponse>;
 
+export const DefragmentRequest = message('etcdserverpb.DefragmentRequest', {});
+export type DefragmentRequest = Decoded<typeof DefragmentRequest>;
+export const DefragmentResponse = message('etcdserverpb.DefragmentResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type DefragmentResponse = Decoded<typeof DefragmentResponse>;
+
+export const SnapshotRequest = message('etcdserverpb.SnapshotRequest', {});
+export type SnapshotRequest = Decoded<typeof SnapshotRequest>;
+export const SnapshotResponse = message('etcdserverpb.SnapshotResponse', {
+  header: sub(1, () => ResponseHeader),
+  remaining_bytes: counter(2),
+  blob: bytes(3),
+  version: string(4),
+});
+export type SnapshotResponse = Decoded<typeof SnapshotResponse>;
+
+export const DowngradeAction = {
+  name: 'etcdserverpb.DowngradeRequest.DowngradeAction',
+  values: { VALIDATE: 0, ENABLE: 1, CANCEL: 2 },
+} as const satisfies EnumType;
+export const DowngradeRequest = message('etcdserverpb.DowngradeRequest', {
+  action: enumeration(1, DowngradeAction),
+  version: string(2),
+});
+export type DowngradeRequest = Decoded<typeof DowngradeRequest>;
+export const DowngradeResponse = message('etcdserverpb.DowngradeResponse', {
+  header: sub(1, () => ResponseHeader),
+  version: string(2),
+});
+export type DowngradeResponse = Decoded<typeof DowngradeResponse>;
+
 export const HashRequest = message('etcdserverpb.HashRequest', {});
 export type HashRequest = Decoded<typeof HashRequest>;
 export const HashResponse = message('etcdserverpb.HashResponse', {
@@ -467,6 +505,54 @@ export const AlarmResponse = message('etcdserverpb.AlarmResponse', {
   alarms: repeated(sub(2, () => AlarmMember)),
 });
 export type AlarmResponse = Decoded<typeof AlarmResponse>;
+
+// ---- v3lockpb, v3electionpb
+
+export const LockRequest = message('v3lockpb.LockRequest', { name: key(1), lease: int64(2) });
+export type LockRequest = Decoded<typeof LockRequest>;
+export const LockResponse = message('v3lockpb.LockResponse', { header: sub(1, () => ResponseHeader), key: key(2) });
+export type LockResponse = Decoded<typeof LockResponse>;
+export const UnlockRequest = message('v3lockpb.UnlockRequest', { key: key(1) });
+export type UnlockRequest = Decoded<typeof UnlockRequest>;
+export const UnlockResponse = message('v3lockpb.UnlockResponse', { header: sub(1, () => ResponseHeader) });
+export type UnlockResponse = Decoded<typeof UnlockResponse>;
+
+export const LeaderKey = message('v3electionpb.LeaderKey', {
+  name: key(1),
+  key: key(2),
+  rev: revision(3),
+  lease: int64(4),
+});
+export type LeaderKey = Decoded<typeof LeaderKey>;
+export const CampaignRequest = message('v3electionpb.CampaignRequest', {
+  name: key(1),
+  lease: int64(2),
+  value: bytes(3),
+});
+export type CampaignRequest = Decoded<typeof CampaignRequest>;
+export const CampaignResponse = message('v3electionpb.CampaignResponse', {
+  header: sub(1, () => ResponseHeader),
+  leader: sub(2, () => LeaderKey),
+});
+export type CampaignResponse = Decoded<typeof CampaignResponse>;
+export const LeaderRequest = message('v3electionpb.LeaderRequest', { name: key(1) });
+export type LeaderRequest = Decoded<typeof LeaderRequest>;
+export const LeaderResponse = message('v3electionpb.LeaderResponse', {
+  header: sub(1, () => ResponseHeader),
+  kv: sub(2, () => KeyValue),
+});
+export type LeaderResponse = Decoded<typeof LeaderResponse>;
+export const ResignRequest = message('v3electionpb.ResignRequest', { leader: sub(1, () => LeaderKey) });
+export type ResignRequest = Decoded<typeof ResignRequest>;
+export const ResignResponse = message('v3electionpb.ResignResponse', { header: sub(1, () => ResponseHeader) });
+export type ResignResponse = Decoded<typeof ResignResponse>;
+export const ProclaimRequest = message('v3electionpb.ProclaimRequest', {
+  leader: sub(1, () => LeaderKey),
+  value: bytes(2),
+});
+export type ProclaimRequest = Decoded<typeof ProclaimRequest>;
+export const ProclaimResponse = message('v3electionpb.ProclaimResponse', { header: sub(1, () => ResponseHeader) });
+export type ProclaimResponse = Decoded<typeof ProclaimResponse>;
 
 // ---- grpc.health.v1
 
@@ -526,6 +612,14 @@ export const InternalRequest = message('roster.InternalRequest', {
     'request',
     sub(13, () => ClusterVersion),
   ),
+  alarm: oneof(
+    'request',
+    sub(40, () => AlarmChange),
+  ),
+  downgrade: oneof(
+    'request',
+    sub(41, () => DowngradeTarget),
+  ),
 });
 export type InternalRequest = Decoded<typeof InternalRequest>;
 
@@ -540,6 +634,27 @@ export type MemberAttributes = Decoded<typeof MemberAttributes>;
 /** The lowest version among the members, which all of them go by: `3.7.0`. */
 export const ClusterVersion = message('roster.ClusterVersion', { version: string(1) });
 export type ClusterVersion = Decoded<typeof ClusterVersion>;
+
+/** An alarm is raised or cleared; `automatic`: by the member itself, which may not clear what somebody raised by hand. */
+export const AlarmChange = message('roster.AlarmChange', {
+  action: enumeration(1, AlarmAction),
+  memberID: uint64(2),
+  alarm: enumeration(3, AlarmType),
+  automatic: bool(4),
+});
+export type AlarmChange = Decoded<typeof AlarmChange>;
+
+/** What the store keeps of an alarm. */
+export const StoredAlarm = message('roster.StoredAlarm', {
+  memberID: uint64(1),
+  alarm: enumeration(2, AlarmType),
+  automatic: bool(3),
+});
+export type StoredAlarm = Decoded<typeof StoredAlarm>;
+
+/** The version that the members are to be replaced by: `3.6.0`; '' ends that. */
+export const DowngradeTarget = message('roster.DowngradeTarget', { version: string(1) });
+export type DowngradeTarget = Decoded<typeof DowngradeTarget>;
 
 /** How much time leases had left on the leader's clock; 0: all of it again. */
 export const LeaseCheckpoint = message('roster.LeaseCheckpoint', { ID: int64(1), remaining_TTL: revision(2) });

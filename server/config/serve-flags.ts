@@ -4,6 +4,7 @@
  */
 import { type FlagTable, type FlagValues, parseFlags, UsageError } from './flag-table.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
+import { parseRetention } from './retention.ts';
 import { choice, duration, flag, list, text, urls, whole } from './values.ts';
 
 const UINT32_MAX = 0xffff_ffff;
@@ -52,6 +53,36 @@ export const serveFlags = {
     'longest time a change waits to be copied from the log into the database; the log alone makes it durable (etcd: 100ms); 0: 1s',
   ),
   'backend-batch-limit': whole(10_000, 0, 10_000_000, 'changes after which they are copied at once; 0: 10000'),
+  'quota-backend-bytes': whole(
+    0,
+    Number.MIN_SAFE_INTEGER,
+    Number.MAX_SAFE_INTEGER,
+    'most bytes of live keys and retained history before writes are refused; 0: 2 GiB, below 0: no quota',
+  ),
+  'quota-manual-disarm': flag(
+    false,
+    'keep the NOSPACE alarm until `alarm disarm`, as etcd does; otherwise it ends when there is room again',
+  ),
+  'corrupt-check-time': duration(0, 0, 'how often the leader compares the keys of all members; 0: never'),
+  'experimental-initial-corrupt-check': flag(
+    false,
+    'compare the keys with those of the other members before the start, and refuse it when they differ',
+  ),
+  'quota-compaction-floor': whole(
+    1000,
+    -1,
+    Number.MAX_SAFE_INTEGER,
+    'newest revisions that are kept when auto-compaction goes ahead of its time because the quota is nearly used up; -1: it never does',
+  ),
+  'auto-compaction-mode': choice(
+    'periodic',
+    ['periodic', 'revision'],
+    'whether --auto-compaction-retention is a time or a number of revisions',
+  ),
+  'auto-compaction-retention': text(
+    '0',
+    'history kept: hours or a duration, e.g. 1 or 30m; or revisions. Older history is compacted by the leader; 0: never',
+  ),
   'max-txn-ops': whole(128, 1, 1_000_000, 'most operations in a transaction'),
   'max-request-bytes': whole(1_572_864, 1, REQUEST_BYTES_MAX, 'largest request the log takes'),
   'max-concurrent-streams': whole(
@@ -107,6 +138,7 @@ export function readServeFlags(
     values['initial-cluster'] = values['initial-advertise-peer-urls'].map((url) => `${values.name}=${url}`).join(',');
   }
   parseInitialCluster(values['initial-cluster']);
+  parseRetention(values['auto-compaction-mode'], values['auto-compaction-retention']);
   return values;
 }
 

@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { RosterError } from '../../core/errors.ts';
+import { AlarmType } from '../../core/wire/messages.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { ETCD_VERSION } from '../version.ts';
@@ -128,6 +129,11 @@ export function createMetrics(context: RpcContext, { calls, peers, leaders }: Me
   counter('etcd_server_proposals_applied_total', 'Index of the last applied entry.', () => node.status().appliedIndex);
   gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
   gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
+  gauge('etcd_server_quota_backend_bytes', 'Space quota.', () => context.quota?.bytesMax ?? 0);
+  gauge('roster_store_live_bytes', 'Bytes of the newest pairs of living keys.', () => machine.store.bytes.live);
+  gauge('roster_store_history_bytes', 'Bytes of what compaction may free.', () => machine.store.bytes.history);
+  gauge('roster_store_used_bytes', 'Bytes that count against the quota.', () => machine.usedBytes);
+  alarms(registry, context);
   gauge('etcd_debugging_mvcc_keys_total', 'Live keys.', () => machine.store.keyCount);
   gauge('etcd_debugging_mvcc_watch_stream_total', 'Watch streams.', () => machine.hub.counts.streams);
   gauge('etcd_debugging_mvcc_watcher_total', 'Watchers.', () => machine.hub.counts.watchers);
@@ -158,6 +164,25 @@ function identity(registry: Registry, context: RpcContext): void {
   });
   one('etcd_server_id', 'ID of this member.', 'server_id', context.identity.memberId.toString(16));
 }
+
+function alarms(registry: Registry, context: RpcContext): void {
+  new Gauge({
+    name: 'etcd_debugging_server_alarms',
+    help: 'Alarms that are raised: 1 for the member and the kind.',
+    labelNames: ['server_id', 'alarm_type'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { memberID, alarm } of context.machine.alarms.list()) {
+        this.set({ server_id: memberID.toString(16), alarm_type: ALARM_NAMES.get(alarm) ?? String(alarm) }, 1);
+      }
+    },
+  });
+}
+
+const ALARM_NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(AlarmType.values).map(([name, number]) => [number, name]),
+);
 
 function rpcs(registry: Registry, counts: RpcCounts): void {
   const split = (path: string) => {

@@ -1,5 +1,6 @@
 /** What a member answers over plain HTTP on its peer URLs, as etcd's members do: who is in the cluster, and versions. */
 import { Hono } from 'hono';
+import { RosterError } from '../../core/errors.ts';
 import type { Member } from '../../core/wire/messages.ts';
 import type { Identity } from '../rpc/context.ts';
 import { CLUSTER_ID_HEADER, hexId, LANE_PATHS } from './handshake.ts';
@@ -10,6 +11,17 @@ export interface PeerAnswers {
   readonly version: () => { etcdserver: string; etcdcluster: string; storage: string };
   /** '' or what is wrong, in the words of etcd's /health. */
   readonly health: () => Promise<string>;
+  /** The hash of the keys at a revision; rejects with a RosterError when there is none to be had. */
+  readonly hashKv?: (revision: number) => Promise<KeysHash>;
+}
+
+export interface KeysHash {
+  readonly hash: number;
+  /** What was hashed, and by which compaction. */
+  readonly revision: number;
+  readonly compactRevision: number;
+  /** Of the store at the time. */
+  readonly currentRevision: number;
 }
 
 /** `onBug`: a request failed in a way nobody foresaw. */
@@ -30,7 +42,17 @@ export function createPeerApp(identity: Identity, answers: PeerAnswers, onBug: (
     const reason = await answers.health();
     return c.json({ health: String(reason === ''), reason }, reason === '' ? 200 : 503);
   });
-  for (const path of ['/version', '/members', '/health']) {
+  app.get('/members/hashkv', async (c) => {
+    const revision = Number(c.req.query('revision') ?? '0');
+    if (answers.hashKv === undefined || !Number.isSafeInteger(revision)) return c.text('Not Found\n', 404);
+    try {
+      return c.json(await answers.hashKv(revision));
+    } catch (error) {
+      if (error instanceof RosterError) return c.text(`${error.message}\n`, 503);
+      throw error;
+    }
+  });
+  for (const path of ['/version', '/members', '/health', '/members/hashkv']) {
     app.all(path, (c) => c.text('Method Not Allowed\n', 405, { Allow: 'GET' }));
   }
   for (const path of Object.values(LANE_PATHS)) {

@@ -9,6 +9,7 @@ import { GrpcStatus, otherError } from '../../core/errors.ts';
 import type { Member } from '../../core/wire/messages.ts';
 import { CLUSTER_ID_HEADER, idOf } from './handshake.ts';
 import { PEER_DEFAULTS } from './limits.ts';
+import type { KeysHash } from './peer-app.ts';
 import { dialTls, type PeerTls } from './peer-tls.ts';
 
 export interface AskOptions {
@@ -41,6 +42,12 @@ const membersSchema = z.array(
 );
 
 const versionSchema = z.object({ etcdserver: z.string(), etcdcluster: z.string(), storage: z.string().default('') });
+const hashSchema = z.object({
+  hash: z.number().int(),
+  revision: z.number().int(),
+  compactRevision: z.number().int(),
+  currentRevision: z.number().int(),
+});
 export type MemberVersion = z.infer<typeof versionSchema>;
 
 /** The members, from the first of the peer URLs that answers; RosterError UNAVAILABLE, with every reason, when none does. */
@@ -66,6 +73,12 @@ export function fetchMembers(urls: readonly string[], options: AskOptions): Prom
 /** The versions, from the first of the peer URLs that answers; RosterError UNAVAILABLE, with every reason, when none does. */
 export function fetchVersion(urls: readonly string[], options: AskOptions): Promise<MemberVersion> {
   return firstAnswer(urls, '/version', options, ({ body }) => versionSchema.parse(JSON.parse(body)));
+}
+
+/** The hash of the keys at `revision`, from the first of the peer URLs that answers; RosterError UNAVAILABLE when none does. */
+export function fetchHash(urls: readonly string[], revision: number, options: AskOptions): Promise<KeysHash> {
+  const path = `/members/hashkv?revision=${revision}`;
+  return firstAnswer(urls, path, options, ({ body }) => hashSchema.parse(JSON.parse(body)));
 }
 
 interface Answer {

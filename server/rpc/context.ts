@@ -6,6 +6,7 @@ import type { StateMachine } from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
 import type { Node, ProposedRequest } from '../../core/node/node.ts';
 import type { Member, ResponseHeader } from '../../core/wire/messages.ts';
+import type { SpaceQuota } from './quota.ts';
 import type { UnaryDone } from './service.ts';
 
 export interface Identity {
@@ -22,6 +23,10 @@ export interface RpcContext {
   /** Whether this member is a learner: it answers hardly anything then (see guard.ts). */
   isLearner(): boolean;
   readonly limits: RpcLimits;
+  /** Fires when the server stops: whoever waits for something that may never come is told. */
+  readonly stopping?: AbortSignal;
+  /** Absent: the store may grow without limit. */
+  readonly quota?: SpaceQuota;
 }
 
 /** gRPC takes messages this much over the request limit, so that the refusal can be the store's own (etcd: grpcOverheadBytes). */
@@ -35,7 +40,9 @@ export interface RpcLimits {
 }
 
 /** A context whose members are those of the machine. */
-export function rpcContext(parts: Pick<RpcContext, 'identity' | 'node' | 'machine' | 'limits'>): RpcContext {
+export function rpcContext(
+  parts: Pick<RpcContext, 'identity' | 'node' | 'machine' | 'limits' | 'quota' | 'stopping'>,
+): RpcContext {
   const { membership } = parts.machine;
   return {
     ...parts,

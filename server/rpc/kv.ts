@@ -4,15 +4,18 @@ import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../core/app
 import { RosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
 import { afterReadIndex, completed, proposed, type RpcContext } from './context.ts';
+import { rangeCall } from './range.ts';
+import { rangeStreamMethod } from './range-stream.ts';
 import { type Method, unary } from './service.ts';
 
 export function kvMethods(context: RpcContext): Method[] {
   return [
-    unary('/etcdserverpb.KV/Range', m.RangeRequest, m.RangeResponse, (_call, request, done) => {
+    unary('/etcdserverpb.KV/Range', m.RangeRequest, m.RangeResponse, (call, request, done) => {
       const refusal = checkRange(request);
       if (refusal !== undefined) return done(refusal);
-      afterReadIndex(context, request.serializable, () => context.machine.range(request), done);
+      rangeCall(context, call, request, done);
     }),
+    rangeStreamMethod(context),
     unary('/etcdserverpb.KV/Put', m.PutRequest, m.PutResponse, (_call, request, done) => {
       const refusal = checkPut(request);
       if (refusal !== undefined) return done(refusal);

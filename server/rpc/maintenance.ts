@@ -1,33 +1,35 @@
 /**
- * etcdserverpb.Maintenance, as far as it exists: Status, hashes, MoveLeader, and the list of alarms, of which there are
- * none to raise yet. Status and hashes tell of this member alone.
+ * etcdserverpb.Maintenance: Status, hashes, MoveLeader and Defragment here, the rest in files of its own. Status, hashes
+ * and Defragment concern this member alone.
  */
-import { GrpcStatus, otherError, RosterError, rosterError } from '../../core/errors.ts';
+import { RosterError, rosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
 import { ETCD_VERSION, STORAGE_VERSION } from '../version.ts';
+import { alarmMethod, alarmText } from './alarm.ts';
 import { header, type RpcContext } from './context.ts';
+import { downgradeMethod } from './downgrade.ts';
 import { type Method, unary } from './service.ts';
+import { snapshotMethod } from './snapshot.ts';
 
 export function maintenanceMethods(context: RpcContext): Method[] {
   return [
     unary('/etcdserverpb.Maintenance/Status', m.StatusRequest, m.StatusResponse, (_call, _request, done) =>
       done(status(context)),
     ),
-    unary('/etcdserverpb.Maintenance/Alarm', m.AlarmRequest, m.AlarmResponse, (_call, request, done) => {
-      if (request.action !== m.AlarmAction.values.GET) {
-        return done(otherError(GrpcStatus.UNIMPLEMENTED, 'alarms cannot be raised or cleared yet: no alarm exists'));
-      }
-      done({ header: header(context, context.machine.store.revision), alarms: [] });
-    }),
+    alarmMethod(context),
     hash(context),
     hashKv(context),
     moveLeader(context),
+    defragment(context),
+    downgradeMethod(context),
+    snapshotMethod(context),
   ];
 }
 
 function status(context: RpcContext): m.StatusResponse {
   const node = context.node.status();
   const size = context.machine.backend.size();
+  const { downgradeTarget } = context.machine.membership;
   return {
     header: header(context, context.machine.store.revision),
     version: ETCD_VERSION,
@@ -36,12 +38,15 @@ function status(context: RpcContext): m.StatusResponse {
     raftIndex: node.commitIndex,
     raftTerm: node.term,
     raftAppliedIndex: node.appliedIndex,
-    errors: node.leader === 0n ? [rosterError('NoLeader').message] : [],
+    errors: [
+      ...(node.leader === 0n ? [rosterError('NoLeader').message] : []),
+      ...context.machine.alarms.list().map(alarmText),
+    ],
     dbSizeInUse: size.inUse,
     isLearner: context.isLearner(),
     storageVersion: STORAGE_VERSION,
-    dbSizeQuota: 0,
-    downgradeInfo: { enabled: false, targetVersion: '' },
+    dbSizeQuota: context.quota?.bytesMax ?? 0,
+    downgradeInfo: { enabled: downgradeTarget !== '', targetVersion: downgradeTarget },
   };
 }
 
@@ -65,6 +70,17 @@ function hashKv(context: RpcContext): Method {
         hash_revision: result.revision,
       });
     }),
+  );
+}
+
+/**
+ * Free pages are used again and history goes by compaction, so there is nothing to do: answered at once, and nothing stops.
+ * What has been applied is written to the database, as after etcd's.
+ */
+function defragment(context: RpcContext): Method {
+  const path = '/etcdserverpb.Maintenance/Defragment';
+  return unary(path, m.DefragmentRequest, m.DefragmentResponse, (_call, _request, done) =>
+    context.machine.commit((error) => done(error === undefined ? {} : rosterError('Stopped'))),
   );
 }
 

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { RosterError } from '../../core/errors.ts';
+import { RosterError, rosterError } from '../../core/errors.ts';
 import { LANE_PATHS } from '../../server/peer/handshake.ts';
 import { PEER_DEFAULTS } from '../../server/peer/limits.ts';
-import { fetchMembers, fetchVersion } from '../../server/peer/peer-client.ts';
+import { fetchHash, fetchMembers, fetchVersion } from '../../server/peer/peer-client.ts';
 import { CLUSTER, closeAll, startMember, startTcp } from './rig.ts';
 
 afterEach(closeAll);
@@ -41,6 +41,20 @@ describe('the plain HTTP of a member', () => {
     );
     const health = await fetch(`${one.url}/health`);
     expect([health.status, await health.json()]).toEqual([200, { health: 'true', reason: '' }]);
+  });
+
+  it('tells the hash of its keys at a revision, or why there is none', async () => {
+    const answer = { hash: 0xffff_ffff, revision: 7, compactRevision: -1, currentRevision: 9 };
+    const one = await startMember(1n, {
+      hashKv: (revision) => (revision === 7 ? Promise.resolve(answer) : Promise.reject(rosterError('Compacted'))),
+    });
+    const other = await startMember(2n);
+    expect(await fetchHash([other.url, one.url], 7, { timeoutMs: 10_000 })).toEqual(answer);
+    await expect(fetchHash([one.url], 3, { timeoutMs: 10_000 })).rejects.toThrow('has been compacted');
+    await expect(fetchHash([other.url], 7, { timeoutMs: 10_000 })).rejects.toThrow('status 404');
+    expect((await fetch(`${one.url}/members/hashkv?revision=x`)).status).toBe(404);
+    const strange = await answering('{"hash":"1"}');
+    await expect(fetchHash([strange], 7, { timeoutMs: 10_000 })).rejects.toThrow('not the answer of a member');
   });
 
   it('says when it is not well, and what is not there', async () => {

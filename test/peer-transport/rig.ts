@@ -12,6 +12,7 @@ import { defaults } from '../../core/wire/binary.ts';
 import type { Member } from '../../core/wire/messages.ts';
 import { greeting, LANE_PATHS, type Lane } from '../../server/peer/handshake.ts';
 import type { PeerLimits } from '../../server/peer/limits.ts';
+import type { PeerAnswers } from '../../server/peer/peer-app.ts';
 import { decodeFrame, encodeFrame } from '../../server/peer/peer-frame.ts';
 import type { PeerTls } from '../../server/peer/peer-tls.ts';
 import { PeerServer } from '../../server/peer/server.ts';
@@ -49,6 +50,7 @@ export interface MemberOptions {
   url?: string;
   limits?: Partial<PeerLimits>;
   members?: () => readonly Member[];
+  hashKv?: NonNullable<PeerAnswers['hashKv']>;
   health?: () => Promise<string>;
 }
 
@@ -95,6 +97,7 @@ export async function startMember(id: bigint, options: MemberOptions = {}): Prom
     members: options.members ?? (() => []),
     version: () => ({ etcdserver: '3.7.1', etcdcluster: '3.7.0', storage: '3.7.0' }),
     health: options.health ?? (() => Promise.resolve('')),
+    ...(options.hashKv === undefined ? {} : { hashKv: options.hashKv }),
   });
   open.push(() => server.close());
   await server.listen([options.url ?? `http://${HOST}:0`]);

@@ -81,3 +81,53 @@ describe('Lease', () => {
     expect(r.ok(lease('LeaseTimeToLive'), { ID: 6n })).toMatchObject({ ID: 6n, TTL: -1, grantedTTL: 0, keys: [] });
   });
 });
+
+describe('Defragment', () => {
+  it('answers at once, without a header, as etcd does', () => {
+    const r = new Rig();
+    put(r, 'k');
+    expect(r.ok(path('Defragment'))).toEqual({});
+  });
+});
+
+describe('Downgrade', () => {
+  const { VALIDATE, ENABLE, CANCEL } = m.DowngradeAction.values;
+  const downgrade = (r: Rig, action: number, version = '') => r.code(path('Downgrade'), { action, version });
+  const decided = () => {
+    const r = new Rig();
+    r.node.propose({ cluster_version: { version: '3.7.0' } }, () => {});
+    r.settle();
+    return r;
+  };
+
+  it('is possible by one minor version', () => {
+    const r = decided();
+    for (const version of ['3.6', '3.6.0', '3.6.17']) expect(downgrade(r, VALIDATE, version)).toBe('ok');
+    for (const version of ['3.5', '3.7', '3.8', '2.6']) {
+      expect(downgrade(r, VALIDATE, version)).toBe('InvalidDowngradeTargetVersion');
+      expect(downgrade(r, ENABLE, version)).toBe('InvalidDowngradeTargetVersion');
+    }
+    for (const version of ['', '3', 'v3.6', '3.6.x', '3.6.0.0']) {
+      expect(downgrade(r, VALIDATE, version)).toBe('WrongDowngradeVersionFormat');
+    }
+    expect(r.ok(path('Downgrade'), { action: VALIDATE, version: '3.6' })).toMatchObject({
+      version: '3.7',
+      header: { cluster_id: 77n, revision: 1 },
+    });
+    expect(downgrade(new Rig(), VALIDATE, '3.6')).toBe('ClusterVersionUnavailable');
+    expect(downgrade(r, 9, '3.6')).toBe('Other');
+  });
+
+  it('is under way until it is cancelled, and Status says so', () => {
+    const r = decided();
+    const info = () => r.ok<m.StatusResponse>(path('Status')).downgradeInfo;
+    expect(info()).toEqual({ enabled: false, targetVersion: '' });
+    expect(r.ok(path('Downgrade'), { action: ENABLE, version: '3.6' })).toMatchObject({ version: '3.7' });
+    expect(info()).toEqual({ enabled: true, targetVersion: '3.6.0' });
+    expect(downgrade(r, VALIDATE, '3.6')).toBe('DowngradeInProcess');
+    expect(downgrade(r, ENABLE, '3.6')).toBe('DowngradeInProcess');
+    expect(downgrade(r, CANCEL)).toBe('ok');
+    expect(info()).toEqual({ enabled: false, targetVersion: '' });
+    expect(r.ok(path('Downgrade'), { action: CANCEL })).toMatchObject({ version: '3.7' });
+  });
+});

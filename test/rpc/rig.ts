@@ -113,6 +113,23 @@ export class Rig {
     return result instanceof RosterError ? result.code : 'ok';
   }
 
+  /** A unary call that may wait, and be cancelled: see {@link Pending}. */
+  begin(path: string, request: object = {}, metadata: Record<string, string> = {}): Pending {
+    const method = this.#method(path);
+    if (method.kind !== 'unary') throw new Error(`${path} is a stream`);
+    const pending = new Pending(metadata);
+    method.handle(pending, { ...defaults(method.request), ...request }, (answer: object) => pending.answered(answer));
+    return pending;
+  }
+
+  /** Lets everything happen that can, promises included. */
+  async rest(): Promise<void> {
+    for (let i = 0; i < 30; i++) {
+      this.settle();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
   open(path: string, metadata: Record<string, string> = {}): Stream {
     const method = this.#method(path);
     if (method.kind !== 'stream') throw new Error(`${path} is no stream`);
@@ -126,6 +143,44 @@ export class Rig {
     const method = this.#methods.get(path);
     if (method === undefined) throw new Error(`no method ${path}`);
     return method;
+  }
+}
+
+/** A unary call under way. */
+export class Pending implements CallContext {
+  readonly remote = '';
+  cancelled = false;
+  result: object | undefined;
+  readonly #metadata: Record<string, string>;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(metadata: Record<string, string>) {
+    this.#metadata = metadata;
+  }
+
+  /** 'ok', the text of a refusal, or 'waits'. */
+  get outcome(): string {
+    if (this.result === undefined) return 'waits';
+    return this.result instanceof RosterError ? this.result.message : 'ok';
+  }
+
+  metadata(name: string): string | undefined {
+    return this.#metadata[name];
+  }
+
+  onCancel(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The caller leaves. */
+  cancel(): void {
+    this.cancelled = true;
+    for (const listener of this.#listeners.splice(0)) listener();
+  }
+
+  answered(result: object): void {
+    if (this.result !== undefined) throw new Error('answered twice');
+    this.result = result;
   }
 }
 

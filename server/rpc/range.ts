@@ -1,0 +1,97 @@
+/**
+ * etcdserverpb.KV/Range: at once when it is small, else read a little in each turn of the event loop, so that whoever asks
+ * for one key does not wait for who asks for all.
+ */
+import { arranged, readLimit } from '../../core/apply/range.ts';
+import type { RangeReader } from '../../core/apply/range-reader.ts';
+import { RosterError } from '../../core/errors.ts';
+import type { KeyValue, RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
+import { completed, type RpcContext } from './context.ts';
+import { PIECE_BYTES_MAX, PIECE_PAIRS_MAX } from './range-stream.ts';
+import type { CallContext, UnaryDone } from './service.ts';
+
+/** A range of more keys is read in turns. */
+export const RANGE_TURN_PAIRS_MAX = 1000;
+
+const LIMITS = { pairs: PIECE_PAIRS_MAX, bytes: PIECE_BYTES_MAX };
+
+/** `request` has passed checkRange. */
+export function rangeCall(
+  context: RpcContext,
+  call: CallContext,
+  request: RangeRequest,
+  done: UnaryDone<RangeResponse>,
+): void {
+  const read = (error?: RosterError) => {
+    if (error !== undefined) done(error);
+    else if (isLarge(context, request)) readInTurns(context, call, request, done);
+    else done(completed(context, context.machine.range(request)));
+  };
+  if (request.serializable) read();
+  else context.node.linearizableRead(read);
+}
+
+/** At an earlier revision there may be any number of keys to pass over that did not exist then. */
+function isLarge({ machine }: RpcContext, request: RangeRequest): boolean {
+  const { store } = machine;
+  const { key, range_end: end, count_only, revision } = request;
+  if (end === '') return false;
+  if (revision > 0 && revision !== store.revision) return true;
+  const limit = readLimit(request);
+  if (count_only || (limit > 0 && limit <= RANGE_TURN_PAIRS_MAX)) return false;
+  const count = store.knownCount(key, end === '\0' ? undefined : end, store.revision);
+  return count === undefined || count > RANGE_TURN_PAIRS_MAX;
+}
+
+function readInTurns(
+  context: RpcContext,
+  call: CallContext,
+  request: RangeRequest,
+  done: UnaryDone<RangeResponse>,
+): void {
+  const reader = context.machine.rangeReader({ ...request, limit: readLimit(request) });
+  if (reader instanceof RosterError) done(reader);
+  else new TurnReader(context, call, request, reader, done).step();
+}
+
+class TurnReader {
+  readonly #context: RpcContext;
+  readonly #call: CallContext;
+  readonly #request: RangeRequest;
+  readonly #reader: RangeReader;
+  readonly #done: UnaryDone<RangeResponse>;
+  readonly #kvs: KeyValue[] = [];
+
+  constructor(
+    context: RpcContext,
+    call: CallContext,
+    request: RangeRequest,
+    reader: RangeReader,
+    done: UnaryDone<RangeResponse>,
+  ) {
+    this.#context = context;
+    this.#call = call;
+    this.#request = request;
+    this.#reader = reader;
+    this.#done = done;
+  }
+
+  step(): void {
+    const reader = this.#reader;
+    const read = reader.step(LIMITS);
+    if (read instanceof RosterError) {
+      reader.close();
+      this.#done(read);
+      return;
+    }
+    for (const kv of read) this.#kvs.push(kv);
+    // Nobody is there to be answered; it is done all the same, once.
+    if (!reader.done && !this.#call.cancelled) {
+      setImmediate(() => this.step());
+      return;
+    }
+    reader.close();
+    const result = { kvs: this.#kvs, count: reader.count, revision: reader.storeRevision };
+    this.#done(completed(this.#context, arranged(this.#request, result)));
+  }
+}
