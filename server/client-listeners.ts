@@ -109,7 +109,8 @@ export class ClientListeners {
     if (!secure || isGrpc(stream.headers)) this.#grpc(stream);
     else {
       const limits = { bodyBytesMax: this.#flags['max-request-bytes'] * JSON_OVERHEAD };
-      serveFetch(stream, this.#app.fetch, limits, (error) => this.#log.error({ error }, 'an HTTP request failed'));
+      const fetch = (request: Request) => this.#app.fetch(request, { commonName: stream.commonName });
+      serveFetch(stream, fetch, limits, (error) => this.#log.error({ error }, 'an HTTP request failed'));
     }
   }
 }

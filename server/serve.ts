@@ -29,6 +29,8 @@ import { Quota } from './quota.ts';
 import { whenReady } from './readiness.ts';
 import { type Identity, rpcContext } from './rpc/context.ts';
 import { allMethods } from './rpc/methods.ts';
+import { readAuthToken } from './security/auth-token.ts';
+import { Security } from './security/security.ts';
 import { openStorage, type Storage } from './storage.ts';
 import { ETCD_VERSION, ROSTER_VERSION, versions } from './version.ts';
 
@@ -56,6 +58,8 @@ const TICKS_LEFT = 2;
  */
 export async function startServer(flags: ServeFlags, log: Logger, signal: AbortSignal = NEVER): Promise<RunningServer> {
   const tls = peerTls(flags);
+  // What is wrong with its files must show before anything is made.
+  readAuthToken(flags['auth-token']);
   const ask = (peerUrl: string, timeoutMs: number) => fetchMembers([peerUrl], { tls, timeoutMs });
   const storage = await openStorage({
     dataDir: flags['data-dir'],
@@ -94,6 +98,7 @@ class Server implements RunningServer {
   readonly #peers: Peers;
   readonly #node: Node;
   readonly #leaders = new LeaderChanges();
+  readonly #security: Security;
   readonly #listeners: ClientListeners;
   readonly #quota: Quota;
   readonly #comparison: CorruptionWorld;
@@ -142,6 +147,14 @@ class Server implements RunningServer {
       maxRequestBytes: flags['max-request-bytes'],
       electionMs: flags['election-timeout'],
     };
+    this.#security = new Security({
+      node: this.#node,
+      machine,
+      authToken: readAuthToken(flags['auth-token']),
+      tokenTtlSeconds: flags['auth-token-ttl'],
+      bcryptCost: flags['bcrypt-cost'],
+      onLoginFailed: (user, remote) => log.warn({ user, remote }, 'a login failed'),
+    });
     this.#quota = new Quota({
       bytesMax: flags['quota-backend-bytes'],
       manualDisarm: flags['quota-manual-disarm'],
@@ -166,6 +179,7 @@ class Server implements RunningServer {
       identity,
       node: this.#node,
       machine,
+      security: this.#security,
       limits,
       quota: this.#quota,
       stopping: this.#over.signal,
@@ -196,6 +210,7 @@ class Server implements RunningServer {
       this.#node.tick();
       machine.hub.tick();
     }, this.#flags['heartbeat-interval']);
+    this.#security.start();
     this.#upkeepTicker = setInterval(() => this.#upkeep(), UPKEEP_INTERVAL_MS);
     void this.#hastenElection();
     const over = this.#over.signal;
@@ -246,6 +261,7 @@ class Server implements RunningServer {
       });
     });
     await this.#listeners.close();
+    await this.#security.close();
     await new Promise<void>((resolve) => {
       this.#node.stop((error) => {
         if (error !== undefined) this.#log.error({ error }, 'the log did not close in order');

@@ -18,7 +18,9 @@ const allowed: Record<string, readonly string[]> = {
   'core/watch': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/lease': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/membership': ['core/mvcc', 'core/raft', 'core/wire', 'core/util', 'core/errors.ts'],
+  'core/auth': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/apply': [
+    'core/auth',
     'core/raft',
     'core/membership',
     'core/lease',

@@ -1,8 +1,10 @@
 /**
  * The replicated state machine: entries of the log in, results out, the same on every replica. Owns the store, the
- * leases, the members and the watches of a node, and the record of how far the log has been applied, which becomes durable in the
+ * leases, the members, the users and the watches of a node, and the record of how far the log has been applied, which becomes durable in the
  * same commit as its effects. Never looks at a clock to decide what an entry does.
  */
+import { AuthStore } from '../auth/auth-store.ts';
+import { entryRefusal } from '../auth/needs.ts';
 import { RosterError, rosterError } from '../errors.ts';
 import type { Lessor } from '../lease/lessor.ts';
 import { Membership } from '../membership/membership.ts';
@@ -41,6 +43,7 @@ import {
 } from '../wire/messages.ts';
 import { Alarms } from './alarms.ts';
 import { type Applied, nothingApplied, writeApplied } from './applied.ts';
+import { applyAuthRequest } from './auth-requests.ts';
 import { deleteRangeOp, putOp } from './changes.ts';
 import { LEASE_BYTES } from './cost.ts';
 import { Hashes } from './hashes.ts';
@@ -83,6 +86,8 @@ export class StateMachine implements Machine {
   readonly hub: WatchHub;
   /** The same object for good: it follows the state that a snapshot brings. */
   readonly membership: Membership;
+  /** Like {@link membership}. */
+  readonly auth: AuthStore;
   /** The same. */
   readonly alarms: Alarms;
   /** Called when {@link work} has something to do again after it had nothing. */
@@ -109,6 +114,7 @@ export class StateMachine implements Machine {
     this.#state = options.state;
     this.hub = options.hub;
     this.membership = new Membership(options.state.backend);
+    this.auth = new AuthStore(options.state.backend);
     this.alarms = new Alarms(options.state.backend);
     this.#leaseExtensionMs = options.leaseExtensionMs;
     this.#membershipLimits = options.membershipLimits;
@@ -184,7 +190,7 @@ export class StateMachine implements Machine {
 
   apply(index: number, term: number, request: InternalRequest | undefined): ApplyResult | undefined {
     this.#assertNext(index, term);
-    const result = request === undefined ? undefined : this.#dispatch(request);
+    const result = request === undefined ? undefined : this.#run(request, index);
     this.#applied.index = index;
     this.#applied.term = term;
     return result;
@@ -348,6 +354,7 @@ export class StateMachine implements Machine {
     this.#recordedIndex = applied.index;
     this.#snapshotMark = pending;
     this.membership.restore(this.backend);
+    this.auth.restore(this.backend);
     this.alarms.restore(this.backend);
     // An interrupted compaction goes on; a finished one costs one look.
     this.#compacting = true;
@@ -370,11 +377,13 @@ export class StateMachine implements Machine {
     }
   }
 
-  #dispatch(request: InternalRequest): ApplyResult {
-    return this.alarms.refusal(request) ?? this.#do(request);
+  /** Whether it may is decided here, by the state in its place in the log: the same on every replica. */
+  #run(request: InternalRequest, index: number): ApplyResult {
+    const refusal = this.auth.enabled ? entryRefusal(this.auth, request, this.lessor) : undefined;
+    return refusal ?? this.alarms.refusal(request) ?? this.#dispatch(request, index);
   }
 
-  #do(request: InternalRequest): ApplyResult {
+  #dispatch(request: InternalRequest, index: number): ApplyResult {
     if (request.put !== undefined) return this.#put(request.put);
     if (request.txn !== undefined) return applyTxn(this.store, this.lessor, request.txn);
     if (request.delete_range !== undefined) return this.#deleteRange(request.delete_range);
@@ -387,8 +396,10 @@ export class StateMachine implements Machine {
       return applyMemberAttributes(this.membership, request.member_attributes);
     if (request.alarm !== undefined) return this.alarms.apply(request.alarm, this.store.revision);
     if (request.downgrade !== undefined) return applyDowngrade(this.membership, request.downgrade);
-    assert(request.cluster_version !== undefined, 'an entry holds a request this version knows');
-    return applyClusterVersion(this.membership, request.cluster_version);
+    if (request.cluster_version !== undefined) return applyClusterVersion(this.membership, request.cluster_version);
+    const result = applyAuthRequest(this.auth, request, index, this.store.revision);
+    assert(result !== undefined, 'an entry holds a request this version knows');
+    return result;
   }
 
   #put(request: PutRequest): PutResponse | RosterError {

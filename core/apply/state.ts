@@ -2,6 +2,7 @@
  * What one backend holds and what is made of it in memory: all of the state but the watches, so that a received state can
  * be made ready beside the one in force and then take its place whole. Owns the order in which it is read.
  */
+import { AuthStore } from '../auth/auth-store.ts';
 import { GrpcStatus, otherError, RosterError } from '../errors.ts';
 import type { Lessor } from '../lease/lessor.ts';
 import { Membership } from '../membership/membership.ts';
@@ -46,6 +47,7 @@ function* restoreAll({ backend, lessor, store }: State): Generator<number, Resto
   yield* store.restore();
   // Read again when the state is in force; damage must show before that.
   new Membership(backend).restore();
+  new AuthStore(backend).restore();
   new Alarms(backend).restore();
   const applied = readApplied(backend);
   const pending = readSnapshotMark(backend);

@@ -50,6 +50,8 @@ export interface LeaseLife {
   keys(): ByteString[];
 }
 
+const NO_KEYS: ReadonlySet<ByteString> = new Set();
+
 class Lease {
   readonly id: bigint;
   readonly ttlSeconds: number;
@@ -173,6 +175,11 @@ export class Lessor implements KeyLeases {
     lease.checkpointSeconds = Math.min(Math.max(0, seconds), lease.ttlSeconds);
     this.#store(lease);
     if (this.#primary) this.#checkpoints.applied(lease, seconds);
+  }
+
+  /** The keys that hang on a lease, unordered; none, too, when there is no such lease. Not to be kept. */
+  keysOf(id: bigint): ReadonlySet<ByteString> {
+    return this.#leases.get(id)?.keys ?? NO_KEYS;
   }
 
   /** `undefined` when there is no such lease. */

@@ -42,6 +42,9 @@ export interface NodeStatus {
 /** A request without its id, which the node gives. */
 export type ProposedRequest = Omit<InternalRequest, 'id'>;
 
+/** Nobody asked for it. */
+const ITSELF = { user: '', auth_revision: 0, internal: true } as const;
+
 export class Node {
   readonly #config: NodeConfig;
   readonly #world: World;
@@ -123,7 +126,7 @@ export class Node {
       expired: (limit) => world.machine.expiredLeases(limit),
       checkpoints: (limit) => world.machine.leaseCheckpoints(limit),
       // Who leads next begins to count anew: what this leader decided must not outlive its term.
-      revoke: (lease, done) => this.#propose({ lease_revoke: { ID: lease } }, done, this.#raft.term),
+      revoke: (lease, done) => this.#propose({ requester: ITSELF, lease_revoke: { ID: lease } }, done, this.#raft.term),
       checkpoint: (checkpoints, done) => this.#propose({ lease_checkpoint: { checkpoints } }, done, this.#raft.term),
     });
     this.#commits = new BackendCommits(limits, world, this.#raft, {

@@ -73,13 +73,7 @@ export class WatchStream {
     const revision = this.#hub.revision;
     const key = request.key === '' ? FIRST_KEY : request.key;
     const reason = this.#refusal(request, key);
-    if (reason !== undefined) {
-      const refused = watchResponse(revision, NO_WATCH);
-      refused.created = true;
-      refused.canceled = true;
-      refused.cancel_reason = reason;
-      return this.#answer(refused);
-    }
+    if (reason !== undefined) return this.refuse(reason);
     const future = request.start_revision > revision;
     const startRevision = future ? request.start_revision : request.start_revision || revision + 1;
     const watcher = new Watcher(this, this.#takeId(request.watch_id), key, request, startRevision);
@@ -91,6 +85,32 @@ export class WatchStream {
     // The sink may have closed the stream, or cancelled the watch, on being told.
     if (!watcher.gone) this.#hub.begin(watcher);
     return error;
+  }
+
+  /** Answers a request for a watch with why there is none. For the result see {@link create}. */
+  refuse(reason: string): RosterError | undefined {
+    if (this.#closed) return undefined;
+    const refused = watchResponse(this.#hub.revision, NO_WATCH);
+    refused.created = true;
+    refused.canceled = true;
+    refused.cancel_reason = reason;
+    return this.#answer(refused);
+  }
+
+  /** The watches there are, and what each watches. */
+  watches(): Iterable<Pick<Watcher, 'id' | 'key' | 'rangeEnd'>> {
+    return this.#watchers.values();
+  }
+
+  /** Ends a watch against its client's will. For the result see {@link create}. */
+  revoke(id: bigint, reason: string): RosterError | undefined {
+    const watcher = this.#watchers.get(id);
+    if (watcher === undefined) return undefined;
+    this.#remove(watcher);
+    const canceled = watchResponse(this.#hub.revision, id);
+    canceled.canceled = true;
+    canceled.cancel_reason = reason;
+    return this.#answer(canceled);
   }
 
   /** Ends a watch; an id that is unknown is met with silence. For the result see {@link create}. */

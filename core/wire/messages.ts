@@ -506,6 +506,182 @@ export const AlarmResponse = message('etcdserverpb.AlarmResponse', {
 });
 export type AlarmResponse = Decoded<typeof AlarmResponse>;
 
+// ---- authpb and etcdserverpb: Auth
+
+export const UserAddOptions = message('authpb.UserAddOptions', { no_password: bool(1) });
+export type UserAddOptions = Decoded<typeof UserAddOptions>;
+
+/** What the store keeps of a user. `password` is a bcrypt hash, empty for a user without one. */
+export const User = message('authpb.User', {
+  name: string(1),
+  password: bytes(2),
+  roles: repeated(string(3)),
+  options: sub(4, () => UserAddOptions),
+});
+export type User = Decoded<typeof User>;
+
+export const PermissionType = {
+  name: 'authpb.Permission.Type',
+  values: { READ: 0, WRITE: 1, READWRITE: 2 },
+} as const satisfies EnumType;
+export const Permission = message('authpb.Permission', {
+  permType: enumeration(1, PermissionType),
+  key: key(2),
+  range_end: key(3),
+});
+export type Permission = Decoded<typeof Permission>;
+
+export const Role = message('authpb.Role', { name: string(1), keyPermission: repeated(sub(2, () => Permission)) });
+export type Role = Decoded<typeof Role>;
+
+export const AuthEnableRequest = message('etcdserverpb.AuthEnableRequest', {});
+export type AuthEnableRequest = Decoded<typeof AuthEnableRequest>;
+export const AuthEnableResponse = message('etcdserverpb.AuthEnableResponse', { header: sub(1, () => ResponseHeader) });
+export type AuthEnableResponse = Decoded<typeof AuthEnableResponse>;
+
+export const AuthDisableRequest = message('etcdserverpb.AuthDisableRequest', {});
+export type AuthDisableRequest = Decoded<typeof AuthDisableRequest>;
+export const AuthDisableResponse = message('etcdserverpb.AuthDisableResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthDisableResponse = Decoded<typeof AuthDisableResponse>;
+
+export const AuthStatusRequest = message('etcdserverpb.AuthStatusRequest', {});
+export type AuthStatusRequest = Decoded<typeof AuthStatusRequest>;
+export const AuthStatusResponse = message('etcdserverpb.AuthStatusResponse', {
+  header: sub(1, () => ResponseHeader),
+  enabled: bool(2),
+  authRevision: counter(3),
+});
+export type AuthStatusResponse = Decoded<typeof AuthStatusResponse>;
+
+export const AuthenticateRequest = message('etcdserverpb.AuthenticateRequest', {
+  name: string(1),
+  password: string(2),
+});
+export type AuthenticateRequest = Decoded<typeof AuthenticateRequest>;
+export const AuthenticateResponse = message('etcdserverpb.AuthenticateResponse', {
+  header: sub(1, () => ResponseHeader),
+  token: string(2),
+});
+export type AuthenticateResponse = Decoded<typeof AuthenticateResponse>;
+
+export const AuthUserAddRequest = message('etcdserverpb.AuthUserAddRequest', {
+  name: string(1),
+  password: string(2),
+  options: sub(3, () => UserAddOptions),
+  hashedPassword: string(4),
+});
+export type AuthUserAddRequest = Decoded<typeof AuthUserAddRequest>;
+export const AuthUserAddResponse = message('etcdserverpb.AuthUserAddResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthUserAddResponse = Decoded<typeof AuthUserAddResponse>;
+
+export const AuthUserGetRequest = message('etcdserverpb.AuthUserGetRequest', { name: string(1) });
+export type AuthUserGetRequest = Decoded<typeof AuthUserGetRequest>;
+export const AuthUserGetResponse = message('etcdserverpb.AuthUserGetResponse', {
+  header: sub(1, () => ResponseHeader),
+  roles: repeated(string(2)),
+});
+export type AuthUserGetResponse = Decoded<typeof AuthUserGetResponse>;
+
+export const AuthUserListRequest = message('etcdserverpb.AuthUserListRequest', {});
+export type AuthUserListRequest = Decoded<typeof AuthUserListRequest>;
+export const AuthUserListResponse = message('etcdserverpb.AuthUserListResponse', {
+  header: sub(1, () => ResponseHeader),
+  users: repeated(string(2)),
+});
+export type AuthUserListResponse = Decoded<typeof AuthUserListResponse>;
+
+export const AuthUserDeleteRequest = message('etcdserverpb.AuthUserDeleteRequest', { name: string(1) });
+export type AuthUserDeleteRequest = Decoded<typeof AuthUserDeleteRequest>;
+export const AuthUserDeleteResponse = message('etcdserverpb.AuthUserDeleteResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthUserDeleteResponse = Decoded<typeof AuthUserDeleteResponse>;
+
+export const AuthUserChangePasswordRequest = message('etcdserverpb.AuthUserChangePasswordRequest', {
+  name: string(1),
+  password: string(2),
+  hashedPassword: string(3),
+});
+export type AuthUserChangePasswordRequest = Decoded<typeof AuthUserChangePasswordRequest>;
+export const AuthUserChangePasswordResponse = message('etcdserverpb.AuthUserChangePasswordResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthUserChangePasswordResponse = Decoded<typeof AuthUserChangePasswordResponse>;
+
+export const AuthUserGrantRoleRequest = message('etcdserverpb.AuthUserGrantRoleRequest', {
+  user: string(1),
+  role: string(2),
+});
+export type AuthUserGrantRoleRequest = Decoded<typeof AuthUserGrantRoleRequest>;
+export const AuthUserGrantRoleResponse = message('etcdserverpb.AuthUserGrantRoleResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthUserGrantRoleResponse = Decoded<typeof AuthUserGrantRoleResponse>;
+
+export const AuthUserRevokeRoleRequest = message('etcdserverpb.AuthUserRevokeRoleRequest', {
+  name: string(1),
+  role: string(2),
+});
+export type AuthUserRevokeRoleRequest = Decoded<typeof AuthUserRevokeRoleRequest>;
+export const AuthUserRevokeRoleResponse = message('etcdserverpb.AuthUserRevokeRoleResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthUserRevokeRoleResponse = Decoded<typeof AuthUserRevokeRoleResponse>;
+
+export const AuthRoleAddRequest = message('etcdserverpb.AuthRoleAddRequest', { name: string(1) });
+export type AuthRoleAddRequest = Decoded<typeof AuthRoleAddRequest>;
+export const AuthRoleAddResponse = message('etcdserverpb.AuthRoleAddResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthRoleAddResponse = Decoded<typeof AuthRoleAddResponse>;
+
+export const AuthRoleGetRequest = message('etcdserverpb.AuthRoleGetRequest', { role: string(1) });
+export type AuthRoleGetRequest = Decoded<typeof AuthRoleGetRequest>;
+export const AuthRoleGetResponse = message('etcdserverpb.AuthRoleGetResponse', {
+  header: sub(1, () => ResponseHeader),
+  perm: repeated(sub(2, () => Permission)),
+});
+export type AuthRoleGetResponse = Decoded<typeof AuthRoleGetResponse>;
+
+export const AuthRoleListRequest = message('etcdserverpb.AuthRoleListRequest', {});
+export type AuthRoleListRequest = Decoded<typeof AuthRoleListRequest>;
+export const AuthRoleListResponse = message('etcdserverpb.AuthRoleListResponse', {
+  header: sub(1, () => ResponseHeader),
+  roles: repeated(string(2)),
+});
+export type AuthRoleListResponse = Decoded<typeof AuthRoleListResponse>;
+
+export const AuthRoleDeleteRequest = message('etcdserverpb.AuthRoleDeleteRequest', { role: string(1) });
+export type AuthRoleDeleteRequest = Decoded<typeof AuthRoleDeleteRequest>;
+export const AuthRoleDeleteResponse = message('etcdserverpb.AuthRoleDeleteResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthRoleDeleteResponse = Decoded<typeof AuthRoleDeleteResponse>;
+
+export const AuthRoleGrantPermissionRequest = message('etcdserverpb.AuthRoleGrantPermissionRequest', {
+  name: string(1),
+  perm: sub(2, () => Permission),
+});
+export type AuthRoleGrantPermissionRequest = Decoded<typeof AuthRoleGrantPermissionRequest>;
+export const AuthRoleGrantPermissionResponse = message('etcdserverpb.AuthRoleGrantPermissionResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthRoleGrantPermissionResponse = Decoded<typeof AuthRoleGrantPermissionResponse>;
+
+export const AuthRoleRevokePermissionRequest = message('etcdserverpb.AuthRoleRevokePermissionRequest', {
+  role: string(1),
+  key: key(2),
+  range_end: key(3),
+});
+export type AuthRoleRevokePermissionRequest = Decoded<typeof AuthRoleRevokePermissionRequest>;
+export const AuthRoleRevokePermissionResponse = message('etcdserverpb.AuthRoleRevokePermissionResponse', {
+  header: sub(1, () => ResponseHeader),
+});
+export type AuthRoleRevokePermissionResponse = Decoded<typeof AuthRoleRevokePermissionResponse>;
 // ---- v3lockpb, v3electionpb
 
 export const LockRequest = message('v3lockpb.LockRequest', { name: key(1), lease: int64(2) });
@@ -572,6 +748,8 @@ export type HealthCheckResponse = Decoded<typeof HealthCheckResponse>;
 /** One replicated request: `id` pairs the entry with the caller that waits for it; exactly one other field is set. */
 export const InternalRequest = message('roster.InternalRequest', {
   id: uint64(1),
+  /** Who asks for it; looked at while auth is on. */
+  requester: sub(2, () => Requester),
   put: oneof(
     'request',
     sub(4, () => PutRequest),
@@ -612,6 +790,62 @@ export const InternalRequest = message('roster.InternalRequest', {
     'request',
     sub(13, () => ClusterVersion),
   ),
+  auth_enable: oneof(
+    'request',
+    sub(20, () => AuthEnableRequest),
+  ),
+  auth_disable: oneof(
+    'request',
+    sub(21, () => AuthDisableRequest),
+  ),
+  auth_user_add: oneof(
+    'request',
+    sub(22, () => UserCredentials),
+  ),
+  auth_user_delete: oneof(
+    'request',
+    sub(23, () => AuthUserDeleteRequest),
+  ),
+  auth_user_change_password: oneof(
+    'request',
+    sub(24, () => UserCredentials),
+  ),
+  auth_user_grant_role: oneof(
+    'request',
+    sub(25, () => AuthUserGrantRoleRequest),
+  ),
+  auth_user_revoke_role: oneof(
+    'request',
+    sub(26, () => AuthUserRevokeRoleRequest),
+  ),
+  auth_role_add: oneof(
+    'request',
+    sub(27, () => AuthRoleAddRequest),
+  ),
+  auth_role_delete: oneof(
+    'request',
+    sub(28, () => AuthRoleDeleteRequest),
+  ),
+  auth_role_grant_permission: oneof(
+    'request',
+    sub(29, () => AuthRoleGrantPermissionRequest),
+  ),
+  auth_role_revoke_permission: oneof(
+    'request',
+    sub(30, () => AuthRoleRevokePermissionRequest),
+  ),
+  auth_login: oneof(
+    'request',
+    sub(31, () => Login),
+  ),
+  auth_tokens_renew: oneof(
+    'request',
+    sub(32, () => TokenHashes),
+  ),
+  auth_tokens_end: oneof(
+    'request',
+    sub(33, () => TokenHashes),
+  ),
   alarm: oneof(
     'request',
     sub(40, () => AlarmChange),
@@ -622,6 +856,48 @@ export const InternalRequest = message('roster.InternalRequest', {
   ),
 });
 export type InternalRequest = Decoded<typeof InternalRequest>;
+
+/** On whose behalf a request was put into the log. */
+export const Requester = message('roster.Requester', {
+  user: string(1),
+  /** The auth revision at which the member that took the request knew the user: an older one is refused. */
+  auth_revision: counter(2),
+  /** The cluster itself asks: nobody's permission is needed. */
+  internal: bool(3),
+});
+export type Requester = Decoded<typeof Requester>;
+
+/** A user and what proves it: the log never holds a password. */
+export const UserCredentials = message('roster.UserCredentials', {
+  name: string(1),
+  /** bcrypt's, as text; empty with `no_password`. */
+  password_hash: bytes(2),
+  no_password: bool(3),
+});
+export type UserCredentials = Decoded<typeof UserCredentials>;
+
+/** A member has checked the user's password and gives out a token. The log knows only the token's SHA-256. */
+export const Login = message('roster.Login', {
+  user: string(1),
+  token_hash: key(2),
+  /** Auth revision at which the password was checked. */
+  auth_revision: counter(3),
+});
+export type Login = Decoded<typeof Login>;
+
+export const TokenHashes = message('roster.TokenHashes', { hashes: repeated(key(1)) });
+export type TokenHashes = Decoded<typeof TokenHashes>;
+
+/** What the store keeps of a token that was given out. */
+export const StoredToken = message('roster.StoredToken', {
+  user: string(1),
+  /** The entry that made it. */
+  index: counter(2),
+  /** The entry that last renewed it, and its place among those that this entry renewed. */
+  renewed: counter(3),
+  place: counter(4),
+});
+export type StoredToken = Decoded<typeof StoredToken>;
 
 /** What a started member tells of itself; its peer URLs came with its addition. */
 export const MemberAttributes = message('roster.MemberAttributes', {

@@ -2,6 +2,8 @@
  * The flags of `roster serve`: etcd's names, environment variables and defaults (etcd v3.7 "Configuration options"), for
  * what Roster does so far. Owns the checks that need more than one flag.
  */
+
+import { BCRYPT_COST, BCRYPT_COST_MAX, BCRYPT_COST_MIN } from '../security/bcrypt-cost.ts';
 import { type FlagTable, type FlagValues, parseFlags, UsageError } from './flag-table.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { parseRetention } from './retention.ts';
@@ -105,6 +107,17 @@ export const serveFlags = {
   'peer-client-cert-auth': flag(false, 'demand of other members a certificate signed by peer-trusted-ca-file'),
   'peer-cert-allowed-cn': list('common names of which one must be in the certificate of another member'),
   'peer-cert-allowed-hostname': list('host names of which one must be in the certificate of another member'),
+  'auth-token': text(
+    'simple',
+    "how users are known after their password: 'simple', or jwt,sign-method=RS256,priv-key=...,pub-key=...,ttl=5m",
+  ),
+  'auth-token-ttl': whole(300, 1, UINT32_MAX, 'seconds a simple token lives after its last use'),
+  'bcrypt-cost': whole(
+    BCRYPT_COST,
+    BCRYPT_COST_MIN,
+    BCRYPT_COST_MAX,
+    'work that a password hash takes, as a power of two',
+  ),
   'watch-progress-notify-interval': duration(
     600_000,
     100,

@@ -5,7 +5,7 @@
 import { type GrpcStatus, RosterError, GrpcStatus as Status } from '../../core/errors.ts';
 import { AssertionError } from '../../core/util/assert.ts';
 import type { CloseReason, Http2Stream, StreamEvents } from '../http2/stream.ts';
-import type { CallContext } from '../rpc/service.ts';
+import type { Admission, CallContext } from '../rpc/service.ts';
 import { type Deadlines, Timed } from './deadlines.ts';
 import { type AssemblyMemory, MessageReader, type MessageSink, PREFIX_BYTES } from './message-reader.ts';
 import { trailers, trailersOnly } from './status.ts';
@@ -24,6 +24,7 @@ export abstract class Call extends Timed implements StreamEvents, CallContext, M
   /** The status is sent, or cannot be sent any more. */
   protected over = false;
   cancelled = false;
+  admission: Admission | undefined = undefined;
   #listeners: (() => void)[] | undefined;
   #reader: MessageReader | undefined;
 
@@ -41,6 +42,10 @@ export abstract class Call extends Timed implements StreamEvents, CallContext, M
 
   get remote(): string {
     return this.stream.remote;
+  }
+
+  get commonName(): string | undefined {
+    return this.stream.commonName;
   }
 
   onCancel(listener: () => void): void {

@@ -1,6 +1,8 @@
 /** The HTTP face of a member: health, version and metrics for people and probes, the JSON gateway for programs. */
+import type { Duplex } from 'node:stream';
 import { Hono } from 'hono';
 import { RosterError } from '../../core/errors.ts';
+import { commonNameOf } from '../http2/common-name.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
 import { versions } from '../version.ts';
@@ -15,6 +17,20 @@ export interface AppOptions {
   maxRequestBytes: number;
   /** A request failed in a way nobody foresaw: a bug. */
   onBug: (error: Error) => void;
+}
+
+const COMMON_NAME_IGNORED =
+  'CommonName of client sending a request against gateway will be ignored and not used as expected';
+
+/** What a request comes with: an HTTP/1.1 message, or what the listener knows of an HTTP/2 connection. */
+export interface HttpEnvironment {
+  readonly incoming?: { readonly socket: Duplex };
+  readonly commonName?: string | undefined;
+}
+
+function commonNameAt(environment: HttpEnvironment | undefined): string | undefined {
+  const socket = environment?.incoming?.socket;
+  return socket === undefined ? environment?.commonName : commonNameOf(socket);
 }
 
 /** etcd's CORS answer with its default `--cors=*`. */
@@ -45,6 +61,13 @@ export function createApp(options: AppOptions): Hono {
   app.all('/health', (c) => c.text('Method Not Allowed\n', 405, { Allow: 'GET' }));
   app.get('/version', (c) => c.json(versions(context.machine.membership.clusterVersion)));
   app.get('/metrics', async (c) => c.text(await options.metrics.text(), 200, { 'Content-Type': options.metrics.type }));
+  app.use('/v3/*', async (c, next) => {
+    // A certificate says nothing here, and whoever counts on it must hear so (CVE-2018-16886).
+    if (context.machine.auth.enabled && commonNameAt(c.env as HttpEnvironment | undefined) !== undefined)
+      return c.text(`${COMMON_NAME_IGNORED}\n`, 400);
+    await next();
+    return undefined;
+  });
   if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes);
   return app;
 }

@@ -20,7 +20,7 @@ const JSON_OVERHEAD = 2;
 const STREAM_LINES_MAX = 64;
 
 /** Path -> RPC; some paths have an older twin. */
-const routes: readonly (readonly [string, string])[] = [
+export const routes: readonly (readonly [string, string])[] = [
   ['/v3/kv/range', '/etcdserverpb.KV/Range'],
   ['/v3/kv/put', '/etcdserverpb.KV/Put'],
   ['/v3/kv/deleterange', '/etcdserverpb.KV/DeleteRange'],
@@ -55,6 +55,23 @@ const routes: readonly (readonly [string, string])[] = [
   ['/v3/maintenance/hash', '/etcdserverpb.Maintenance/Hash'],
   ['/v3/maintenance/hashkv', '/etcdserverpb.Maintenance/HashKV'],
   ['/v3/maintenance/transfer-leadership', '/etcdserverpb.Maintenance/MoveLeader'],
+  ['/v3/auth/enable', '/etcdserverpb.Auth/AuthEnable'],
+  ['/v3/auth/disable', '/etcdserverpb.Auth/AuthDisable'],
+  ['/v3/auth/status', '/etcdserverpb.Auth/AuthStatus'],
+  ['/v3/auth/authenticate', '/etcdserverpb.Auth/Authenticate'],
+  ['/v3/auth/user/add', '/etcdserverpb.Auth/UserAdd'],
+  ['/v3/auth/user/get', '/etcdserverpb.Auth/UserGet'],
+  ['/v3/auth/user/list', '/etcdserverpb.Auth/UserList'],
+  ['/v3/auth/user/delete', '/etcdserverpb.Auth/UserDelete'],
+  ['/v3/auth/user/changepw', '/etcdserverpb.Auth/UserChangePassword'],
+  ['/v3/auth/user/grant', '/etcdserverpb.Auth/UserGrantRole'],
+  ['/v3/auth/user/revoke', '/etcdserverpb.Auth/UserRevokeRole'],
+  ['/v3/auth/role/add', '/etcdserverpb.Auth/RoleAdd'],
+  ['/v3/auth/role/get', '/etcdserverpb.Auth/RoleGet'],
+  ['/v3/auth/role/list', '/etcdserverpb.Auth/RoleList'],
+  ['/v3/auth/role/delete', '/etcdserverpb.Auth/RoleDelete'],
+  ['/v3/auth/role/grant', '/etcdserverpb.Auth/RoleGrantPermission'],
+  ['/v3/auth/role/revoke', '/etcdserverpb.Auth/RoleRevokePermission'],
 ];
 
 export function mountGateway(app: Hono, methods: readonly Method[], maxRequestBytes: number): void {

@@ -7,6 +7,7 @@ import { Counter, Gauge, Registry } from 'prom-client';
 import { RosterError } from '../../core/errors.ts';
 import { AlarmType } from '../../core/wire/messages.ts';
 import type { RpcContext } from '../rpc/context.ts';
+import { GO_STATUS_NAMES } from '../rpc/go-status.ts';
 import type { Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { ETCD_VERSION } from '../version.ts';
 import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
@@ -68,26 +69,6 @@ function countStream(method: StreamMethod, count: CallCounts): StreamMethod {
   };
 }
 
-const statusNames = [
-  'OK',
-  'Canceled',
-  'Unknown',
-  'InvalidArgument',
-  'DeadlineExceeded',
-  'NotFound',
-  'AlreadyExists',
-  'PermissionDenied',
-  'ResourceExhausted',
-  'FailedPrecondition',
-  'Aborted',
-  'OutOfRange',
-  'Unimplemented',
-  'Internal',
-  'Unavailable',
-  'DataLoss',
-  'Unauthenticated',
-] as const;
-
 export interface MetricsSources {
   readonly calls: RpcCounts;
   readonly peers: PeerTraffic;
@@ -129,6 +110,7 @@ export function createMetrics(context: RpcContext, { calls, peers, leaders }: Me
   counter('etcd_server_proposals_applied_total', 'Index of the last applied entry.', () => node.status().appliedIndex);
   gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
   gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
+  gauge('etcd_debugging_auth_revision', 'Changes of users and roles so far.', () => machine.auth.revision);
   gauge('etcd_server_quota_backend_bytes', 'Space quota.', () => context.quota?.bytesMax ?? 0);
   gauge('roster_store_live_bytes', 'Bytes of the newest pairs of living keys.', () => machine.store.bytes.live);
   gauge('roster_store_history_bytes', 'Bytes of what compaction may free.', () => machine.store.bytes.history);
@@ -208,7 +190,7 @@ function rpcs(registry: Registry, counts: RpcCounts): void {
       this.reset();
       for (const [path, count] of counts) {
         count.handled.forEach((handled, status) => {
-          this.inc({ ...split(path), grpc_code: statusNames[status] ?? 'Unknown' }, handled);
+          this.inc({ ...split(path), grpc_code: GO_STATUS_NAMES[status] ?? 'Unknown' }, handled);
         });
       }
     },

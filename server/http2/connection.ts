@@ -3,6 +3,7 @@
  * and its end; receiver.ts keeps the rules of what comes, sender.ts of what goes. Never knows what a request means.
  */
 import type { Duplex } from 'node:stream';
+import { commonNameOf } from './common-name.ts';
 import {
   CLIENT_PREFACE,
   ErrorCode,
@@ -77,6 +78,7 @@ export class Http2Connection {
     this.#sender = new Sender(socket, limits, guard);
     const owner: ReceiverOwner = {
       remote: this.remote,
+      commonName: commonNameOf(socket),
       onStream: options.onStream,
       fail: (code, text) => this.#fail(code, text),
       idle: () => this.#endIfDone(),

@@ -28,6 +28,7 @@ import { StreamTable } from './stream-table.ts';
 /** What the receiving half asks of the connection. */
 export interface ReceiverOwner {
   readonly remote: string;
+  readonly commonName: string | undefined;
   onStream(stream: Http2Stream): void;
   /** The connection cannot go on. */
   fail(code: ErrorCode, text: string): void;
@@ -82,6 +83,10 @@ export class Receiver implements FrameSink, StreamOwner {
 
   get remote(): string {
     return this.#owner.remote;
+  }
+
+  get commonName(): string | undefined {
+    return this.#owner.commonName;
   }
 
   /** Nothing more is taken. */

@@ -31,6 +31,8 @@ export interface StreamEvents {
 export interface StreamOwner {
   readonly sender: Sender;
   readonly remote: string;
+  /** Of the peer's verified certificate. */
+  readonly commonName: string | undefined;
   /** Milliseconds, monotonic, as of the last tick. */
   readonly coarseNowMs: number;
   /** Takes `bytes` of the connection's receive window back into use. */
@@ -93,6 +95,11 @@ export class Http2Stream {
   /** Address and port of the peer. */
   get remote(): string {
     return this.#owner.remote;
+  }
+
+  /** The common name in the peer's certificate, if it has shown one and that was verified. */
+  get commonName(): string | undefined {
+    return this.#owner.commonName;
   }
 
   /** Output that waits for the peer's window or the socket. */

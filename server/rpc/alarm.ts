@@ -9,17 +9,18 @@ import { type Method, unary } from './service.ts';
 export function alarmMethod(context: RpcContext): Method {
   const path = '/etcdserverpb.Maintenance/Alarm';
   const { machine } = context;
-  return unary(path, m.AlarmRequest, m.AlarmResponse, (_call, { action, memberID, alarm }, done) => {
+  return unary(path, m.AlarmRequest, m.AlarmResponse, (call, request, done) => {
+    const { action, memberID, alarm } = request;
     const { ACTIVATE, DEACTIVATE } = m.AlarmAction.values;
     if (action === ACTIVATE || action === DEACTIVATE) {
-      proposed(context, { alarm: { action, memberID, alarm, automatic: false } }, done);
+      proposed(context, call, { alarm: { action, memberID, alarm, automatic: false } }, done);
       return;
     }
     const list = (): m.AlarmResponse => ({
       header: { cluster_id: 0n, member_id: 0n, revision: machine.store.revision, raft_term: 0 },
       alarms: machine.alarms.list(alarm),
     });
-    afterReadIndex(context, false, list, done);
+    afterReadIndex(context, call, request, false, list, done);
   });
 }
 

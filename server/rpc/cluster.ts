@@ -42,17 +42,17 @@ function promote(context: RpcContext): Method {
 
 function update(context: RpcContext): Method {
   const path = '/etcdserverpb.Cluster/MemberUpdate';
-  return unary(path, m.MemberUpdateRequest, m.MemberUpdateResponse, (_call, request, done) => {
+  return unary(path, m.MemberUpdateRequest, m.MemberUpdateResponse, (call, request, done) => {
     if (parsePeerUrls(request.peerURLs) === undefined) return done(rosterError('MemberBadURLs'));
-    proposed(context, { member_update: request }, done);
+    proposed(context, call, { member_update: request }, done);
   });
 }
 
 function list(context: RpcContext): Method {
   const read = () => ({ header: header(context, 0), members: context.members() });
   const path = '/etcdserverpb.Cluster/MemberList';
-  return unary(path, m.MemberListRequest, m.MemberListResponse, (_call, request, done) =>
-    afterReadIndex(context, !request.linearizable, read, done),
+  return unary(path, m.MemberListRequest, m.MemberListResponse, (call, request, done) =>
+    afterReadIndex(context, call, request, !request.linearizable, read, done),
   );
 }
 

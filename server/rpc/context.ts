@@ -3,11 +3,12 @@
  * Owns the completion of response headers.
  */
 import type { StateMachine } from '../../core/apply/state-machine.ts';
-import { RosterError } from '../../core/errors.ts';
+import { RosterError, rosterError } from '../../core/errors.ts';
 import type { Node, ProposedRequest } from '../../core/node/node.ts';
 import type { Member, ResponseHeader } from '../../core/wire/messages.ts';
+import { Security } from '../security/security.ts';
 import type { SpaceQuota } from './quota.ts';
-import type { UnaryDone } from './service.ts';
+import type { CallContext, CheckDone, UnaryDone } from './service.ts';
 
 export interface Identity {
   readonly clusterId: bigint;
@@ -18,6 +19,7 @@ export interface RpcContext {
   readonly identity: Identity;
   readonly node: Node;
   readonly machine: StateMachine;
+  readonly security: Security;
   /** Members of the cluster, as far as this one knows, sorted by ID. */
   members(): Member[];
   /** Whether this member is a learner: it answers hardly anything then (see guard.ts). */
@@ -39,13 +41,14 @@ export interface RpcLimits {
   electionMs?: number;
 }
 
-/** A context whose members are those of the machine. */
+/** A context whose members are those of the machine. Security is as with etcd's defaults unless it is given. */
 export function rpcContext(
-  parts: Pick<RpcContext, 'identity' | 'node' | 'machine' | 'limits' | 'quota' | 'stopping'>,
+  parts: Pick<RpcContext, 'identity' | 'node' | 'machine' | 'limits' | 'quota' | 'stopping'> & { security?: Security },
 ): RpcContext {
   const { membership } = parts.machine;
   return {
     ...parts,
+    security: parts.security ?? new Security(parts),
     members: () => membership.members,
     isLearner: () => membership.member(parts.identity.memberId)?.isLearner === true,
   };
@@ -74,22 +77,48 @@ export function completed<T extends object>(context: RpcContext, result: T | Ros
   return result;
 }
 
-/** Replicates `request` and answers with what the state machine made of it. */
+/** Replicates `request` in the name of whoever calls, and answers with what the state machine made of it. */
 export function proposed<Res extends object>(
   context: RpcContext,
+  call: CallContext,
   request: ProposedRequest,
   done: UnaryDone<Res>,
 ): void {
-  context.node.propose(request, (result) => done(completed(context, result as Res | RosterError)));
+  const answer = (result: object) => done(completed(context, result as Res | RosterError));
+  if (call.admission !== undefined) call.admission.propose(request, answer);
+  else if (!context.machine.auth.enabled) context.node.propose(request, answer);
+  else answer(switchedOn());
 }
 
-/** Runs `read` at once if `serializable`, else when this member surely has all that was acknowledged before the call. */
+/**
+ * Runs `read` at once if `serializable`, else when this member surely has all that was acknowledged before the call; if
+ * the caller may then ask for `request`.
+ */
 export function afterReadIndex<Res extends object>(
   context: RpcContext,
+  call: CallContext,
+  request: object,
   serializable: boolean,
   read: () => Res | RosterError,
   done: UnaryDone<Res>,
 ): void {
-  if (serializable) done(completed(context, read()));
-  else context.node.linearizableRead((error) => done(error ?? completed(context, read())));
+  const run = (error?: RosterError) => {
+    if (error !== undefined) done(error);
+    // The short way to what the last one does, too.
+    else if (call.admission === undefined && !context.machine.auth.enabled) done(completed(context, read()));
+    else permitted(context, call, request, (refusal) => done(refusal ?? completed(context, read())));
+  };
+  if (serializable) run();
+  else context.node.linearizableRead(run);
+}
+
+/** Whether the caller may ask for `request` now, by this member's state. `done` acts by the same state. */
+export function permitted(context: RpcContext, call: CallContext, request: object, done: CheckDone): void {
+  if (call.admission !== undefined) call.admission.check(request, done);
+  else done(context.machine.auth.enabled ? switchedOn() : undefined);
+}
+
+/** Auth was off when the call came: nobody has asked who it is. The client will be asked when it calls again. */
+function switchedOn(): RosterError {
+  return rosterError('AuthOldRevision');
 }

@@ -1,12 +1,27 @@
 /**
- * What holds for every RPC, whatever it does: a learner answers hardly any, and a client that demands a leader (metadata
- * `hasleader: true`) is refused while there is none; its open streams end when there has been none for a while. The one
- * place for this; knows methods by path only.
+ * What holds for every RPC, whatever it does: a learner answers hardly any; a client that demands a leader (metadata
+ * `hasleader: true`) is refused while there is none, and its open streams end when there has been none for a while; while
+ * auth is on, nobody gets what access-table.ts does not give him. The one place for this; knows methods by path only.
  */
-import { type RosterError, rosterError } from '../../core/errors.ts';
+import { RosterError, rosterError } from '../../core/errors.ts';
+import { assert } from '../../core/util/assert.ts';
 import type { RangeRequest } from '../../core/wire/messages.ts';
+import { ACCESS, type Rule } from './access-table.ts';
+import { CallAdmission } from './admission.ts';
+import { Between } from './between.ts';
+import { CheckedStream } from './checked-stream.ts';
 import type { RpcContext } from './context.ts';
-import type { CallContext, Method, Responder, StreamHandler, StreamMethod, UnaryMethod } from './service.ts';
+import type {
+  Admission,
+  CallContext,
+  CheckDone,
+  Method,
+  Responder,
+  StreamHandler,
+  StreamMethod,
+  UnaryDone,
+  UnaryMethod,
+} from './service.ts';
 
 /** Election timeouts without a leader after which streams that demand one end (etcd: maxNoLeaderCnt). */
 export const LEADERLESS_ELECTIONS_MAX = 3;
@@ -32,6 +47,7 @@ class Guard {
   }
 
   unary(method: UnaryMethod): UnaryMethod {
+    const rule = ruleOf(method);
     const forLearners = FOR_LEARNERS.includes(method.path);
     const isRange = method.path === RANGE;
     return {
@@ -39,13 +55,43 @@ class Guard {
       handle: (call, request, done) => {
         const forLearner = forLearners || (isRange && (request as RangeRequest).serializable);
         const refusal = this.#refusal(call, forLearner);
-        if (refusal === undefined) method.handle(call, request, done);
-        else done(refusal);
+        if (refusal !== undefined) done(refusal);
+        else if (rule.when === 'never' || !this.#context.machine.auth.enabled) method.handle(call, request, done);
+        else this.#admit(method, rule, call, request, done);
       },
     };
   }
 
+  /** While auth is on. */
+  #admit(method: UnaryMethod, rule: Rule, call: CallContext, request: object, done: UnaryDone<object>): void {
+    const admission = new CallAdmission(this.#context, call, rule);
+    call.admission = admission;
+    const answer: UnaryDone<object> = (result) => {
+      if (result instanceof RosterError) return done(result);
+      assert(admission.decided, `${method.path} answered somebody of whom nobody had asked whether he may`);
+      admission.checkAnswer(result, (refusal) => done(refusal ?? result));
+    };
+    if (rule.when === 'handler') method.handle(call, request, answer);
+    else {
+      this.#check(rule, admission, request, (refusal) => {
+        if (refusal === undefined) method.handle(call, request, answer);
+        else done(refusal);
+      });
+    }
+  }
+
+  #check({ when }: Rule, admission: Admission, request: object, done: CheckDone): void {
+    if (when === 'local') admission.check(request, done);
+    else if (when === 'confirmed') admission.checkConfirmed(request, done);
+    else {
+      this.#context.node.linearizableRead((error) =>
+        error === undefined ? admission.check(request, done) : done(error),
+      );
+    }
+  }
+
   stream(method: StreamMethod): StreamMethod {
+    const rule = ruleOf(method);
     const forLearners = FOR_LEARNERS.includes(method.path);
     return {
       ...method,
@@ -55,11 +101,25 @@ class Guard {
           responder.end(refusal);
           return DEAF;
         }
-        if (!demandsLeader(call)) return method.open(call, responder);
+        if (!demandsLeader(call)) return this.#open(method, rule, call, responder);
         const stream = new LedStream(responder, this.#leaderWatch);
-        return stream.begin(method.open(call, stream));
+        return stream.begin(this.#open(method, rule, call, stream));
       },
     };
+  }
+
+  /** Auth may be turned on while the stream is open: each message is looked at in any case. */
+  #open(method: StreamMethod, rule: Rule, call: CallContext, responder: Responder<object>): StreamHandler<object> {
+    if (rule.when === 'never') return method.open(call, responder);
+    const admission = new CallAdmission(this.#context, call, rule);
+    call.admission = admission;
+    if (rule.when === 'handler') return method.open(call, responder);
+    const { auth } = this.#context.machine;
+    const stream = new CheckedStream(responder, (request, done) => {
+      if (auth.enabled) this.#check(rule, admission, request, done);
+      else done(undefined);
+    });
+    return stream.begin(method.open(call, stream));
   }
 
   #refusal(call: CallContext, forLearner: boolean): RosterError | undefined {
@@ -67,6 +127,12 @@ class Guard {
     if (demandsLeader(call) && !hasLeader(this.#context)) return rosterError('NoLeader');
     return undefined;
   }
+}
+
+function ruleOf({ path }: Method): Rule {
+  const rule = ACCESS.get(path);
+  assert(rule !== undefined, `${path} is not in the table that says what it needs (access-table.ts)`);
+  return rule;
 }
 
 const DEAF: StreamHandler<object> = { message: () => {}, halfClose: () => {}, cancel: () => {} };
@@ -112,67 +178,26 @@ class LeaderWatch {
   }
 }
 
-/** Stands between a stream that demands a leader and its method, so that either side and the loss of it can end the call. */
-class LedStream implements Responder<object>, StreamHandler<object> {
-  readonly #responder: Responder<object>;
+/** A stream that demands a leader, and ends when it is lost. */
+class LedStream extends Between {
   readonly #watch: LeaderWatch;
-  #handler: StreamHandler<object> | undefined;
-  #over = false;
 
   constructor(responder: Responder<object>, watch: LeaderWatch) {
-    this.#responder = responder;
+    super(responder);
     this.#watch = watch;
   }
 
-  /** `handler` is the method's; it may have ended the call already. */
-  begin(handler: StreamHandler<object>): this {
-    this.#handler = handler;
-    if (!this.#over) this.#watch.add(this);
+  override begin(handler: StreamHandler<object>): this {
+    super.begin(handler);
+    if (!this.over) this.#watch.add(this);
     return this;
   }
 
   leaderLost(): void {
-    this.cancel();
-    this.#responder.end(rosterError('NoLeader'));
+    this.refuse(rosterError('NoLeader'));
   }
 
-  // ---- for the method
-
-  get onDrain(): (() => void) | undefined {
-    return this.#responder.onDrain;
-  }
-
-  set onDrain(run: (() => void) | undefined) {
-    this.#responder.onDrain = run;
-  }
-
-  send(response: object): boolean {
-    return this.#responder.send(response);
-  }
-
-  end(error?: RosterError): void {
-    this.#finish();
-    this.#responder.end(error);
-  }
-
-  // ---- for the transport
-
-  message(request: object): void {
-    if (!this.#over) this.#handler?.message(request);
-  }
-
-  halfClose(): void {
-    if (!this.#over) this.#handler?.halfClose();
-  }
-
-  cancel(): void {
-    if (this.#over) return;
-    this.#finish();
-    this.#handler?.cancel();
-  }
-
-  #finish(): void {
-    this.#over = true;
+  protected override finished(): void {
     this.#watch.delete(this);
   }
 }

@@ -53,7 +53,9 @@ export class InnerCalls {
   constructor(methods: InnerMethods, call: CallContext) {
     this.#methods = methods;
     // What has to be undone once the caller has gone must still be possible.
-    this.#call = { metadata: (name) => call.metadata(name), remote: call.remote, cancelled: false, onCancel: () => {} };
+    const { remote, commonName } = call;
+    const base = { metadata: (name: string) => call.metadata(name), cancelled: false, onCancel: () => {} };
+    this.#call = { ...base, remote, commonName };
     call.onCancel(() => this.end(rosterError('Canceled')));
     if (methods.stopped) this.end(rosterError('Stopped'));
     else if (!call.cancelled) methods.callers.add(this);

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { RosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
 import { afterReadIndex, completed, header, proposed, type RpcContext } from './context.ts';
-import { type Method, type Responder, type StreamMethod, type UnaryDone, unary } from './service.ts';
+import { type CallContext, type Method, type Responder, type StreamMethod, type UnaryDone, unary } from './service.ts';
 
 /** Chances that the server's own random ids collide this often in a row are nil; then something else is wrong. */
 const GRANT_TRIES_MAX = 8;
@@ -19,23 +19,28 @@ function randomLeaseId(): bigint {
 }
 
 function grant(context: RpcContext): Method {
-  const propose = (request: m.LeaseGrantRequest, triesLeft: number, done: UnaryDone<m.LeaseGrantResponse>) => {
+  const propose = (
+    call: CallContext,
+    request: m.LeaseGrantRequest,
+    triesLeft: number,
+    done: UnaryDone<m.LeaseGrantResponse>,
+  ) => {
     // The id is chosen before the request is replicated, so that every replica grants the same one.
     const chosen = request.ID !== 0n ? request : { ...request, ID: randomLeaseId() };
-    proposed<m.LeaseGrantResponse>(context, { lease_grant: chosen }, (result) => {
+    proposed<m.LeaseGrantResponse>(context, call, { lease_grant: chosen }, (result) => {
       const taken = result instanceof RosterError && result.code === 'LeaseExist' && request.ID === 0n;
-      if (taken && triesLeft > 1) propose(request, triesLeft - 1, done);
+      if (taken && triesLeft > 1) propose(call, request, triesLeft - 1, done);
       else done(result);
     });
   };
-  return unary('/etcdserverpb.Lease/LeaseGrant', m.LeaseGrantRequest, m.LeaseGrantResponse, (_call, request, done) =>
-    propose(request, GRANT_TRIES_MAX, done),
+  return unary('/etcdserverpb.Lease/LeaseGrant', m.LeaseGrantRequest, m.LeaseGrantResponse, (call, request, done) =>
+    propose(call, request, GRANT_TRIES_MAX, done),
   );
 }
 
 function revoke(context: RpcContext): Method {
-  return unary('/etcdserverpb.Lease/LeaseRevoke', m.LeaseRevokeRequest, m.LeaseRevokeResponse, (_call, request, done) =>
-    proposed(context, { lease_revoke: request }, done),
+  return unary('/etcdserverpb.Lease/LeaseRevoke', m.LeaseRevokeRequest, m.LeaseRevokeResponse, (call, request, done) =>
+    proposed(context, call, { lease_revoke: request }, done),
   );
 }
 
@@ -125,10 +130,7 @@ function leases(context: RpcContext): Method {
     header: header(context, machine.store.revision),
     leases: machine.lessor.list().map((ID) => ({ ID })),
   });
-  return unary(
-    '/etcdserverpb.Lease/LeaseLeases',
-    m.LeaseLeasesRequest,
-    m.LeaseLeasesResponse,
-    (_call, _request, done) => afterReadIndex(context, false, read, done),
+  return unary('/etcdserverpb.Lease/LeaseLeases', m.LeaseLeasesRequest, m.LeaseLeasesResponse, (call, request, done) =>
+    afterReadIndex(context, call, request, false, read, done),
   );
 }

@@ -1,4 +1,5 @@
 /** The table of all RPCs this server answers: the gRPC server and the JSON gateway are made from it. */
+import { authMethods } from './auth.ts';
 import { clusterMethods } from './cluster.ts';
 import type { RpcContext } from './context.ts';
 import { electionMethods } from './election.ts';
@@ -20,6 +21,7 @@ export function allMethods(context: RpcContext): Method[] {
     ...watchMethods(context),
     ...clusterMethods(context),
     ...maintenanceMethods(context),
+    ...authMethods(context),
     ...healthMethods(),
   ]);
   // These are made of the others, and of whatever stands before them.

@@ -8,8 +8,8 @@ import type { RangeReader, StepLimits } from '../../core/apply/range-reader.ts';
 import { checkRange } from '../../core/apply/validate.ts';
 import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
 import * as m from '../../core/wire/messages.ts';
-import { header, type RpcContext } from './context.ts';
-import type { Responder, StreamHandler, StreamMethod } from './service.ts';
+import { header, permitted, type RpcContext } from './context.ts';
+import type { CallContext, Responder, StreamHandler, StreamMethod } from './service.ts';
 
 /** Pairs of the first piece (etcd's); each further one may have twice as many. */
 const FIRST_PAIRS = 10;
@@ -25,7 +25,7 @@ export function rangeStreamMethod(context: RpcContext): StreamMethod<m.RangeRequ
     path: '/etcdserverpb.KV/RangeStream',
     request: m.RangeRequest,
     response: m.RangeStreamResponse,
-    open: (_call, responder) => new RangeStreamCall(context, responder),
+    open: (call, responder) => new RangeStreamCall(context, call, responder),
   };
 }
 
@@ -39,6 +39,7 @@ function refusal(request: m.RangeRequest): RosterError | undefined {
 
 class RangeStreamCall implements StreamHandler<m.RangeRequest> {
   readonly #context: RpcContext;
+  readonly #call: CallContext;
   readonly #responder: Responder<m.RangeStreamResponse>;
   #request: m.RangeRequest | undefined;
   #reader: RangeReader | undefined;
@@ -47,8 +48,9 @@ class RangeStreamCall implements StreamHandler<m.RangeRequest> {
   #waiting = false;
   #over = false;
 
-  constructor(context: RpcContext, responder: Responder<m.RangeStreamResponse>) {
+  constructor(context: RpcContext, call: CallContext, responder: Responder<m.RangeStreamResponse>) {
     this.#context = context;
+    this.#call = call;
     this.#responder = responder;
     responder.onDrain = () => this.#drained();
   }
@@ -58,14 +60,21 @@ class RangeStreamCall implements StreamHandler<m.RangeRequest> {
     this.#request = request;
     const refused = refusal(request);
     if (refused !== undefined) this.#end(refused);
-    else if (request.serializable) this.#begin(request);
+    else if (request.serializable) this.#askLeave(request);
     else {
       this.#context.node.linearizableRead((error) => {
-        if (this.#over) return;
-        if (error === undefined) this.#begin(request);
+        if (error === undefined) this.#askLeave(request);
         else this.#end(error);
       });
     }
+  }
+
+  #askLeave(request: m.RangeRequest): void {
+    permitted(this.#context, this.#call, request, (refusal) => {
+      if (this.#over) return;
+      if (refusal === undefined) this.#begin(request);
+      else this.#end(refusal);
+    });
   }
 
   halfClose(): void {}

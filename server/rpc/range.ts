@@ -6,7 +6,7 @@ import { arranged, readLimit } from '../../core/apply/range.ts';
 import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import type { KeyValue, RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
-import { completed, type RpcContext } from './context.ts';
+import { completed, permitted, type RpcContext } from './context.ts';
 import { PIECE_BYTES_MAX, PIECE_PAIRS_MAX } from './range-stream.ts';
 import type { CallContext, UnaryDone } from './service.ts';
 
@@ -22,13 +22,17 @@ export function rangeCall(
   request: RangeRequest,
   done: UnaryDone<RangeResponse>,
 ): void {
-  const read = (error?: RosterError) => {
-    if (error !== undefined) done(error);
+  const read = (refusal?: RosterError) => {
+    if (refusal !== undefined) done(refusal);
     else if (isLarge(context, request)) readInTurns(context, call, request, done);
     else done(completed(context, context.machine.range(request)));
   };
-  if (request.serializable) read();
-  else context.node.linearizableRead(read);
+  const permittedRead = (error?: RosterError) => {
+    if (error !== undefined) done(error);
+    else permitted(context, call, request, read);
+  };
+  if (request.serializable) permittedRead();
+  else context.node.linearizableRead(permittedRead);
 }
 
 /** At an earlier revision there may be any number of keys to pass over that did not exist then. */

@@ -3,6 +3,8 @@
  * responses and the store; they never see frames, JSON or HTTP.
  */
 import type { RosterError } from '../../core/errors.ts';
+import type { ApplyResult } from '../../core/node/machine.ts';
+import type { ProposedRequest } from '../../core/node/node.ts';
 import type { MessageType } from '../../core/wire/schema.ts';
 
 /** The circumstances of one call. */
@@ -15,6 +17,32 @@ export interface CallContext {
   readonly cancelled: boolean;
   /** Runs `listener` once when the call is cancelled (deadline included); at once if it already is. */
   onCancel(listener: () => void): void;
+  /** The common name in the verified certificate of the client that speaks to this door itself. */
+  readonly commonName?: string | undefined;
+  /** Whether the caller may; set by the guard while auth is on, and on streams always. */
+  admission?: Admission | undefined;
+}
+
+/** `undefined`: the call may go on. */
+export type CheckDone = (refusal: RosterError | undefined) => void;
+
+/**
+ * Whether the caller of one call may do what it asks for. Checks call `done`, perhaps before they return, in the moment in
+ * which they have decided: what is done there is done by the same state.
+ */
+export interface Admission {
+  /** Something has been allowed. */
+  readonly decided: boolean;
+  /** By the state of this member. */
+  check(request: object, done: CheckDone): void;
+  /** The same, but refuses only when this member has everything that was acknowledged before. */
+  checkConfirmed(request: object, done: CheckDone): void;
+  /** Whether the caller may be told `response`, where that depends on what it holds. */
+  checkAnswer(response: object, done: CheckDone): void;
+  /** Whether the caller of a stream may still do what was allowed before: as who it was then, if that has not changed. */
+  stillMay(request: object, done: CheckDone): void;
+  /** Puts a request into the log in the caller's name. Whether it may is decided where the entry is applied. */
+  propose(request: ProposedRequest, done: (result: ApplyResult) => void): void;
 }
 
 export interface UnaryMethod<Req extends object = object, Res extends object = object> {

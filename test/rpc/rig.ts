@@ -85,6 +85,11 @@ export class Rig {
     return [...this.#methods.values()].map(({ path, kind }) => ({ path, kind }));
   }
 
+  /** All of them, as the doors get them. */
+  get methods(): Method[] {
+    return [...this.#methods.values()];
+  }
+
   /** A unary call, with everything done that it leads to. Its result; `undefined` while it waits. */
   call(path: string, request: object = {}, metadata: Record<string, string> = {}): object | undefined {
     const method = this.#method(path);
