@@ -18,7 +18,8 @@ export interface Step {
   after?: string;
 }
 
-const w = (line: string, more: Omit<Step, 'args'> = {}): Step => ({ args: words(line), ...more });
+/** One command line. */
+export const w = (line: string, more: Omit<Step, 'args'> = {}): Step => ({ args: words(line), ...more });
 
 /** Splits at spaces; single quotes keep words together. */
 function words(line: string): string[] {
