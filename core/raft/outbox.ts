@@ -115,7 +115,8 @@ export class Outbox {
     while (done < this.#writes.length && this.#writes[done]!.sequence <= sequence) {
       const write = this.#writes[done++]!;
       if (write.hardState !== undefined) this.#durable = write.hardState;
-      if (write.messages.length > 0) this.#now.push(...write.messages);
+      // What was promised to the leader of a term that has passed helps nobody, and the log may say something else by now.
+      for (const message of write.messages) if (message.term >= this.#accepted.term) this.#now.push(message);
     }
     this.#writes.splice(0, done);
   }

@@ -165,28 +165,29 @@ export class Cluster {
     return this.carry() || moved;
   }
 
-  /** Time passes for all. */
-  tick(count = 1): void {
+  /** Time passes, for all unless others are named. */
+  tick(count = 1, benches: readonly Bench[] = this.benches): void {
     for (let i = 0; i < count; i++) {
-      for (const bench of this.benches) bench.tick();
+      for (const bench of benches) bench.tick();
       this.settle();
     }
   }
 
   /** Lets time pass until one of the reachable members leads, its first entry applied. */
-  elect(): Bench {
+  elect(benches: readonly Bench[] = this.benches): Bench {
     for (let tick = 0; tick < TICKS_MAX; tick++) {
       const leader = this.benches.find(({ node, isLeader }) => !this.cut.has(node.id) && isLeader);
       if (leader !== undefined) return leader;
-      this.tick();
+      this.tick(1, benches);
     }
     throw new Error('nobody leads');
   }
 
-  /** Nobody reaches the leader any more, and another takes over. */
+  /** Nobody reaches the leader any more, and another takes over before the old one notices. */
   depose(): Bench {
-    this.cut.add(this.leader.node.id);
-    return this.elect();
+    const old = this.leader;
+    this.cut.add(old.node.id);
+    return this.elect(this.benches.filter((bench) => bench !== old));
   }
 
   /** Everybody is reached again, and time for the old leader to notice. */

@@ -187,8 +187,12 @@ export class Nemesis {
   #mayLoseLog(member: Member): boolean {
     const { members, state } = this.#host;
     if (state.conf === undefined) return false;
-    const lost = members.filter((other) => other === member || other.disks.rotten || other.refilling);
-    const isFew = (half: readonly bigint[]) => half.length === 0 || lost.length * 2 < half.length;
+    // Who is being added has no process yet.
+    const isLost = (id: bigint) => {
+      const found = members.find((other) => other.id === id);
+      return found === undefined || found === member || found.disks.rotten || found.refilling;
+    };
+    const isFew = (half: readonly bigint[]) => half.length === 0 || half.filter(isLost).length * 2 < half.length;
     return this.#host.configurations().every((conf) => isFew(conf.voters) && isFew(conf.voters_outgoing));
   }
 

@@ -161,15 +161,15 @@ export class Operator {
     if (rotten !== undefined && voters.includes(rotten.id)) return { remove: rotten.id };
     const dice = this.#prng.int(12);
     if (dice >= 10) return undefined;
+    // Nobody changes who votes while a member is fetching its log: that could be one too many (refill.ts).
+    const isHurt = this.#host.members.some(({ refilling }) => refilling);
     const room = this.#host.members.length + this.#adding.size < PROCESSES_MAX && voters.length < VOTERS_MAX;
     if (dice < 3 && room) return this.#add(true);
-    if (dice < 4 && room) return this.#add(false);
-    if (dice < 7 && learners.length > 0) return { promote: this.#pick(learners)! };
+    if (dice < 4 && room) return this.#add(isHurt);
+    if (dice < 7 && learners.length > 0 && !isHurt) return { promote: this.#pick(learners)! };
     if (dice < 8 && learners.length > 0) return { remove: this.#pick(learners)! };
-    // Nobody takes a vote away while another is fetching its log: that could be one too many (refill.ts).
-    const isHurt = this.#host.members.some(({ refilling }) => refilling);
     if (voters.length > this.#host.settings.votersMin && !isHurt) return { remove: this.#pick(voters)! };
-    return room ? this.#add(this.#prng.int(2) === 0) : undefined;
+    return room ? this.#add(this.#prng.int(2) === 0 || isHurt) : undefined;
   }
 
   #add(isLearner: boolean): Omit<MemberChange, 'id'> {
