@@ -300,6 +300,8 @@ export class Member {
     }
     const identity = { ...IDENTITY, memberId: id, nonce: this.#prng.bigint63() };
     this.#host.raft.forgets(id);
+    // From here on, however often it dies before it is done.
+    this.refilling = true;
     setAside(disks.log, { identity, index, term }, this.#logOptions, (error) => {
       if (error !== undefined) return this.#fatal(error);
       this.#host.tally.count('refillBegun');

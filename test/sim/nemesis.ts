@@ -74,7 +74,7 @@ export class Nemesis {
     this.#over = true;
     for (const mend of this.#mends.splice(0)) mend();
     this.#network.calm = true;
-    for (const member of this.#members.filter(({ disks }) => disks.rotten)) {
+    for (const member of this.#members.filter(({ disks, refilling }) => disks.rotten && !refilling)) {
       if (mayStayDead(member, this.staysDead)) this.staysDead.add(member);
       else member.disks.restore();
     }
