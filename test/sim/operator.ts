@@ -167,7 +167,8 @@ export class Operator {
     if (dice < 3 && room) return this.#add(true);
     if (dice < 4 && room) return this.#add(isHurt);
     if (dice < 7 && learners.length > 0 && !isHurt) return { promote: this.#pick(learners)! };
-    if (dice < 8 && learners.length > 0) return { remove: this.#pick(learners)! };
+    // It may have become a voter meanwhile.
+    if (dice < 8 && learners.length > 0 && !isHurt) return { remove: this.#pick(learners)! };
     if (voters.length > this.#host.settings.votersMin && !isHurt) return { remove: this.#pick(voters)! };
     return room ? this.#add(this.#prng.int(2) === 0 || isHurt) : undefined;
   }
