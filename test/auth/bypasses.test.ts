@@ -1,6 +1,7 @@
 import { request as httpsRequest } from 'node:https';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { secureChannel } from '../../client/tls.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
 import { deleteRequest, get, put, putRequest, rangeRequest, text, txn, txnRequest } from '../apply/harness.ts';
@@ -150,11 +151,10 @@ describe('etcd', () => {
       const secure = new TestMember(on.folder, [...files.flags]);
       await secure.start('https');
       member = secure;
-      const as = (who: { cert: string; key: string }) =>
-        new grpc.Client(
-          secure.endpoint,
-          grpc.credentials.createSsl(Buffer.from(pem.ca), Buffer.from(who.key), Buffer.from(who.cert)),
-        );
+      const as = ({ cert, key }: { cert: string; key: string }) => {
+        const { credentials, options } = secureChannel('127.0.0.1', { ca: pem.ca, cert, key });
+        return new grpc.Client(secure.endpoint, credentials, options);
+      };
       const guest = as(pem.guest);
       const other = as(pem.member);
       const read = (client: grpc.Client, headers = {}) =>
