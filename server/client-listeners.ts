@@ -26,19 +26,38 @@ const HEADERS_CHECK_INTERVAL_MS = 2_000;
 /** HTTP/1.1 requests under way get this long when the server stops. */
 const HTTP1_GRACE_MS = 1000;
 
+export interface ClientApps {
+  /** The JSON gateway and everything else over HTTP. */
+  readonly client: Hono;
+  /** What --listen-metrics-urls serves. */
+  readonly monitoring: Hono;
+}
+
+/** One URL, and what is behind it. */
+interface Door {
+  readonly url: string;
+  readonly grpc: boolean;
+  readonly http: HttpSide | undefined;
+}
+
+interface HttpSide {
+  readonly app: Hono;
+  /** Never listens: it is handed sockets. */
+  readonly server: Server;
+}
+
 export class ClientListeners {
   readonly #flags: ServeFlags;
   readonly #log: Logger;
   readonly #grpc: GrpcHandler;
-  readonly #http: Server;
-  readonly #app: Hono;
+  readonly #client: HttpSide;
+  readonly #monitoring: HttpSide;
   readonly #listeners: Listener[] = [];
   #urls: string[] = [];
 
-  constructor(flags: ServeFlags, methods: readonly Method[], app: Hono, log: Logger) {
+  constructor(flags: ServeFlags, methods: readonly Method[], apps: ClientApps, log: Logger) {
     this.#flags = flags;
     this.#log = log;
-    this.#app = app;
     this.#grpc = grpcHandler(methods, {
       maxRequestBytes: flags['max-request-bytes'] + GRPC_OVERHEAD_BYTES,
       onBug: (error) => {
@@ -47,19 +66,8 @@ export class ClientListeners {
         log.error({ error }, 'a call failed in an unforeseen way');
       },
     });
-    const options = {
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: HEADERS_CHECK_INTERVAL_MS,
-      // The body of a watch is open for as long as the client likes.
-      requestTimeout: 0,
-    };
-    this.#http = createServer(options, (request, response) => {
-      void requestListener(request, response);
-    });
-    const requestListener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-    // Our listeners hand it their sockets, so it never listens itself; but at this event Node begins to keep account of
-    // connections, without which neither slow headers are cut off nor idle connections found.
-    this.#http.emit('listening');
+    this.#client = httpSide(apps.client);
+    this.#monitoring = httpSide(apps.monitoring);
   }
 
   /** The URLs listened on, with the ports they got. */
@@ -67,19 +75,30 @@ export class ClientListeners {
     return this.#urls;
   }
 
+  /** What has come from clients and gone to them, over whatever protocol. */
+  get bytes(): { received: number; sent: number } {
+    let [received, sent] = [0, 0];
+    for (const { bytes } of this.#listeners) {
+      received += bytes.received;
+      sent += bytes.sent;
+    }
+    return { received, sent };
+  }
+
   /** Rejects with a RosterError that names the URL that could not be listened on. */
   async listen(): Promise<void> {
-    for (const url of this.#flags['listen-client-urls']) {
+    for (const door of this.#doors()) {
+      const { url, http } = door;
       const { protocol, hostname, port } = new URL(url);
       const listener = createListener({
         ...(protocol === 'https:' ? { tls: tlsOptions(this.#flags) } : {}),
         http2: {
-          onStream: (stream) => this.#onStream(stream, protocol === 'https:'),
+          onStream: (stream) => this.#onStream(stream, protocol === 'https:', door),
           maxConcurrentStreams: this.#flags['max-concurrent-streams'],
           keepaliveMinTimeMs: this.#flags['grpc-keepalive-min-time'],
           ...keepalive(this.#flags),
         },
-        onHttp1: (socket) => this.#http.emit('connection', socket),
+        onHttp1: (socket) => (http === undefined ? socket.destroy() : http.server.emit('connection', socket)),
         onEnd: (remote, end) => {
           if (end.code !== 0) this.#log.warn({ remote, code: end.code }, `closed a connection: ${end.text}`);
         },
@@ -88,9 +107,21 @@ export class ClientListeners {
       const address = await listener.listen(portOf(port, protocol), hostOf(hostname)).catch((error: Error) => {
         throw otherError(GrpcStatus.UNAVAILABLE, `cannot listen on ${url}: ${error.message}`, { cause: error });
       });
-      this.#urls.push(`${protocol}//${hostname}:${address.port}`);
+      if (door.grpc) this.#urls.push(`${protocol}//${hostname}:${address.port}`);
     }
     this.#urls = [...this.#urls];
+  }
+
+  /** With --listen-client-http-urls the client URLs have gRPC alone, as with etcd. */
+  #doors(): Door[] {
+    const httpUrls = this.#flags['listen-client-http-urls'];
+    const client = this.#client;
+    const split = httpUrls.length > 0;
+    return [
+      ...this.#flags['listen-client-urls'].map((url) => ({ url, grpc: true, http: split ? undefined : client })),
+      ...httpUrls.map((url) => ({ url, grpc: false, http: client })),
+      ...this.#flags['listen-metrics-urls'].map((url) => ({ url, grpc: false, http: this.#monitoring })),
+    ];
   }
 
   /** Takes no new calls, ends the streams, lets the unary calls finish. */
@@ -98,21 +129,42 @@ export class ClientListeners {
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     this.#grpc.endStreams(rosterError('Stopped'));
     // Closes idle connections; its error says that it did not listen, which is so.
-    this.#http.close(() => {});
-    const timer = setTimeout(() => this.#http.closeAllConnections(), HTTP1_GRACE_MS);
+    const servers = [this.#client.server, this.#monitoring.server];
+    for (const server of servers) server.close(() => {});
+    const timer = setTimeout(() => {
+      for (const server of servers) server.closeAllConnections();
+    }, HTTP1_GRACE_MS);
     await closed;
     clearTimeout(timer);
   }
 
   /** In cleartext every HTTP/2 stream is gRPC's, as with etcd; over TLS browsers speak HTTP/2 too. */
-  #onStream(stream: Http2Stream, secure: boolean): void {
-    if (!secure || isGrpc(stream.headers)) this.#grpc(stream);
+  #onStream(stream: Http2Stream, secure: boolean, { grpc, http }: Door): void {
+    if (grpc && (http === undefined || !secure || isGrpc(stream.headers))) this.#grpc(stream);
     else {
       const limits = { bodyBytesMax: this.#flags['max-request-bytes'] * JSON_OVERHEAD };
-      const fetch = (request: Request) => this.#app.fetch(request, { commonName: stream.commonName });
+      const environment = secure ? { commonName: stream.commonName } : {};
+      const fetch = (request: Request) => http!.app.fetch(request, environment);
       serveFetch(stream, fetch, limits, (error) => this.#log.error({ error }, 'an HTTP request failed'));
     }
   }
+}
+
+function httpSide(app: Hono): HttpSide {
+  const options = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    connectionsCheckingInterval: HEADERS_CHECK_INTERVAL_MS,
+    // The body of a watch is open for as long as the client likes.
+    requestTimeout: 0,
+  };
+  const server = createServer(options, (request, response) => {
+    void requestListener(request, response);
+  });
+  const requestListener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  // Our listeners hand it their sockets, so it never listens itself; but at this event Node begins to keep account of
+  // connections, without which neither slow headers are cut off nor idle connections found.
+  server.emit('listening');
+  return { app, server };
 }
 
 function keepalive(flags: ServeFlags): { keepaliveTimeMs?: number; keepaliveTimeoutMs: number } {

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** `roster`: picks the command, and owns what belongs to the process: signals, exit codes, the last words of a failure. */
 import { RosterError } from '../core/errors.ts';
-import { describeFlags, UsageError } from './config/flag-table.ts';
-import { createLogger } from './config/log.ts';
-import { readServeFlags, serveFlags } from './config/serve-flags.ts';
+import { UsageError } from './config/flag-table.ts';
+import { createLogger, type Logger } from './config/log.ts';
+import { readServeConfiguration, type ServeConfiguration } from './config/serve-flags.ts';
+import { serveHelp } from './config/serve-help.ts';
 import { ETCD_VERSION, ROSTER_VERSION } from './version.ts';
 
 const EXIT_FAILURE = 1;
@@ -15,6 +16,7 @@ const help = `usage: roster COMMAND [flags]
   registrator   put services on the roster: from Docker, from files, or one wrapped command (registrator exec -- CMD)
   confd         render config files from keys, and keep them current
   dev           all of it in one process, with a demo (what npm start runs)
+  config        check what roster serve would go by: flags, variables, files
   snapshot      look at a snapshot file, or restore it into a new data directory
   version       print versions
 
@@ -37,6 +39,10 @@ const commands: Readonly<Record<string, Command>> = {
   async snapshot(args) {
     const { runSnapshotCommand } = await import('./snapshot/command.ts');
     return say(await runSnapshotCommand(args));
+  },
+  async config(args) {
+    const { runConfigCommand } = await import('./config/check-command.ts');
+    return say(runConfigCommand(args, process.env));
   },
   version: async () => say(`roster ${ROSTER_VERSION}\netcd API ${ETCD_VERSION}\nnode ${process.version}\n`),
   help: async () => say(help),
@@ -62,14 +68,13 @@ function stopSignal(): AbortSignal {
 }
 
 async function serve(args: string[]): Promise<number> {
-  if (args.some((arg) => /^--?(?:help|h)$/.test(arg))) {
-    return say(
-      `usage: roster serve [flags]\n\nEvery flag can be given as ETCD_<FLAG_NAME> in the environment.\n\n${describeFlags(serveFlags)}\n`,
-    );
-  }
+  if (args.some((arg) => /^--?(?:help|h)$/.test(arg))) return say(serveHelp());
+  if (args.some((arg) => /^--?version$/.test(arg))) return commands.version!([]);
   const signal = stopSignal();
-  const flags = readServeFlags(args, process.env);
-  const log = createLogger({ level: flags['log-level'], format: flags['log-format'] });
+  const configuration = readServeConfiguration(args, process.env);
+  const { flags } = configuration;
+  const log = createLogger({ level: flags['log-level'], format: flags['log-format'], outputs: flags['log-outputs'] });
+  tell(configuration, log);
   const { startServer } = await import('./serve.ts');
   const server = await startServer(flags, log, signal);
   const stopped = new Promise<'stopped'>((resolve) => {
@@ -80,6 +85,13 @@ async function serve(args: string[]): Promise<number> {
   if (reason === 'stopped') log.info('stopping: calls under way are finished first');
   await server.stop();
   return reason === 'stopped' || reason === 'removed' ? 0 : EXIT_FAILURE;
+}
+
+/** What of the configuration an operator may not expect, once. */
+function tell({ ignored, older, warnings }: ServeConfiguration, log: Logger): void {
+  for (const warning of warnings) log.warn(warning);
+  if (older.length > 0) log.warn({ flags: older }, 'flags were given under older names');
+  if (ignored.length > 0) log.warn({ flags: ignored }, 'flags that have no meaning here are accepted and ignored');
 }
 
 async function dev(args: string[]): Promise<number> {

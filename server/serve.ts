@@ -16,10 +16,15 @@ import type { Logger } from './config/log.ts';
 import { parseRetention } from './config/retention.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
 import { type CorruptionWorld, checkBeforeStart, keepComparing } from './corruption-check.ts';
-import { createApp, unhealthyReason } from './http/app.ts';
-import { counted, createMetrics } from './http/metrics.ts';
+import { createApp, createMonitoringApp } from './http/app.ts';
+import { counted, type SlowCall } from './http/call-counts.ts';
+import { HealthCounts } from './http/health-counts.ts';
+import { createMetrics } from './http/metrics.ts';
+import { unhealthyReason } from './http/probes.ts';
+import { SlowReports } from './http/slow-reports.ts';
 import { IdleTurns } from './idle.ts';
 import { LeaderChanges } from './leader-changes.ts';
+import { Measurements } from './measurements.ts';
 import { pause } from './pause.ts';
 import type { KeysHash } from './peer/peer-app.ts';
 import { fetchMembers } from './peer/peer-client.ts';
@@ -60,9 +65,14 @@ export async function startServer(flags: ServeFlags, log: Logger, signal: AbortS
   const tls = peerTls(flags);
   // What is wrong with its files must show before anything is made.
   readAuthToken(flags['auth-token']);
+  const measurements = new Measurements({
+    slowApplyMs: flags['warning-apply-duration'],
+    onSlowApply: (slow) => log.warn(slow, 'applying a batch of entries took too long'),
+  });
   const ask = (peerUrl: string, timeoutMs: number) => fetchMembers([peerUrl], { tls, timeoutMs });
   const storage = await openStorage({
     dataDir: flags['data-dir'],
+    walDir: flags['wal-dir'],
     bootstrap: () => bootstrap(flags, ask, log),
     soleMember: (identity) => soleMember(identity, flags),
     forceNewCluster: flags['force-new-cluster'],
@@ -75,10 +85,11 @@ export async function startServer(flags: ServeFlags, log: Logger, signal: AbortS
     },
     clock: monotonic,
     log,
+    measurements,
   });
   let server: Server | undefined;
   try {
-    server = new Server(flags, log, storage);
+    server = new Server(flags, log, storage, measurements);
     await server.start(signal);
   } catch (error) {
     await (server === undefined ? storage.close() : server.stop());
@@ -95,6 +106,7 @@ class Server implements RunningServer {
   readonly #log: Logger;
   readonly #identity: Identity;
   readonly #storage: Storage;
+  readonly #measurements: Measurements;
   readonly #peers: Peers;
   readonly #node: Node;
   readonly #leaders = new LeaderChanges();
@@ -111,11 +123,12 @@ class Server implements RunningServer {
   #upkeepTicker: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(flags: ServeFlags, log: Logger, storage: Storage) {
+  constructor(flags: ServeFlags, log: Logger, storage: Storage, measurements: Measurements) {
     this.#flags = flags;
     this.#log = log;
     this.#identity = storage.identity;
     this.#storage = storage;
+    this.#measurements = measurements;
     const { machine, identity } = storage;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -184,16 +197,40 @@ class Server implements RunningServer {
       quota: this.#quota,
       stopping: this.#over.signal,
     });
-    const { methods, counts } = counted(allMethods(context));
+    const slowCalls = new SlowReports((slow: SlowCall) => log.warn(slow, 'a request took too long'));
+    const { methods, counts } = counted(allMethods(context), {
+      slowMs: flags['warning-unary-request-duration'],
+      onSlow: (slow) => slowCalls.add(slow),
+    });
+    const onBug = (error: Error) => log.error({ error }, 'a request failed in an unforeseen way');
+    const health = new HealthCounts();
+    const metrics = createMetrics(context, {
+      calls: counts,
+      peers: this.#peers,
+      leaders: this.#leaders,
+      health,
+      clientBytes: () => this.#listeners.bytes,
+      measurements,
+      extensive: flags.metrics === 'extensive',
+      gates: flags['feature-gates'],
+    });
     const app = createApp({
       context,
       methods,
-      metrics: createMetrics(context, { calls: counts, peers: this.#peers, leaders: this.#leaders }),
+      metrics,
+      health,
+      access: {
+        cors: flags.cors,
+        hostWhitelist: flags['host-whitelist'],
+        onRefused: (host) => log.warn({ host }, 'refused an HTTP request to prevent DNS rebinding (--host-whitelist)'),
+      },
+      pprof: flags['enable-pprof'],
       gateway: flags['enable-grpc-gateway'],
       maxRequestBytes: flags['max-request-bytes'],
-      onBug: (error) => log.error({ error }, 'a request failed in an unforeseen way'),
+      onBug,
     });
-    this.#listeners = new ClientListeners(flags, methods, app, log);
+    const monitoring = createMonitoringApp({ context, metrics, health, onBug });
+    this.#listeners = new ClientListeners(flags, methods, { client: app, monitoring }, log);
   }
 
   get clientUrls(): readonly string[] {
@@ -205,6 +242,7 @@ class Server implements RunningServer {
     this.#warnOfOtherFlags();
     await this.#peers.listen();
     if (this.#flags['experimental-initial-corrupt-check']) await checkBeforeStart(this.#comparison);
+    this.#measurements.start();
     this.#node.start();
     this.#ticker = setInterval(() => {
       this.#node.tick();
@@ -252,6 +290,7 @@ class Server implements RunningServer {
   async #stop(): Promise<void> {
     this.#over.abort();
     clearInterval(this.#upkeepTicker);
+    this.#measurements.close();
     // First, while everything still works: the others must not wait for an election.
     await new Promise<void>((resolve) => {
       this.#node.handOver((error) => {
@@ -312,7 +351,7 @@ class Server implements RunningServer {
         else this.#log.info(fields, 'a leader is known');
       },
     };
-    return new Node(config, world, recovered);
+    return new Node(config, this.#measurements.stages.observe(world), recovered);
   }
 
   #publish(): Promise<void> {

@@ -21,6 +21,7 @@ import { LmdbStaging } from './disk/lmdb-staging.ts';
 import { LogFiles } from './disk/log-files.ts';
 import { forceNewCluster, forgetForced } from './force-new-cluster.ts';
 import { forgetUnfinishedStart, writeBootstrap } from './founding.ts';
+import type { Measurements } from './measurements.ts';
 import type { Identity } from './rpc/context.ts';
 
 /** A turn of start-up work ends after this long, so that signals and timers get theirs. */
@@ -43,6 +44,8 @@ export interface Storage {
 
 export interface StorageOptions {
   dataDir: string;
+  /** See --wal-dir; '' or absent: in the data directory. */
+  walDir?: string;
   /** Who this member becomes. Asked only if the directory is new; later starts go by the directory, as with etcd. */
   bootstrap: () => Promise<Bootstrap>;
   /** The same for a directory from before members were kept in it: a cluster of one. */
@@ -52,22 +55,28 @@ export interface StorageOptions {
   limits: Partial<StateMachineLimits>;
   clock: { nowMs(): number };
   log: Logger;
+  /** How long the disk takes. */
+  measurements?: Measurements;
 }
 
 /** Throws a RosterError when the directory cannot be used: locked, foreign, damaged. */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
-  const { log } = options;
-  const dataDir = openDataDir(options.dataDir, { warn: (message) => log.warn(message) });
+  const { log, measurements } = options;
+  const dataDir = openDataDir(options.dataDir, {
+    warn: (message) => log.warn(message),
+    ...(options.walDir === undefined || options.walDir === '' ? {} : { walDir: options.walDir }),
+  });
   let staging: LmdbStaging | undefined;
   try {
     const backends = new LmdbStaging({
       folder: dataDir.db,
+      onCommit: (ms) => measurements?.backendCommit.observe(ms),
       warn: (error) => log.warn({ error }, 'an old database was left behind; the next start removes it'),
     });
     staging = backends;
     const { clock, limits } = options;
     const machine = createStateMachine({ backend: backends.first, staging: backends, clock, limits });
-    const disk = new LogFiles(dataDir.walPath);
+    const disk = new LogFiles(dataDir.walPath, { onWrite: (ms, bytes) => measurements?.walWritten(ms, bytes) });
     if (!disk.list().some((name) => segmentNumber(name) !== undefined)) forgetUnfinishedStart(backends.first);
     await inSlices(machine.restore(), (rows) => log.info({ rows }, 'reading the store'));
     const space = new SpaceWatch(log);

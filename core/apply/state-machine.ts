@@ -92,6 +92,8 @@ export class StateMachine implements Machine {
   readonly alarms: Alarms;
   /** Called when {@link work} has something to do again after it had nothing. */
   onWork: (() => void) | undefined;
+  /** What leases have come to in this process, for metrics. */
+  readonly leaseCounts = { granted: 0, revoked: 0, renewed: 0 };
   readonly #leaseExtensionMs: number;
   readonly #membershipLimits: MembershipLimits;
   readonly #snapshots: Snapshots;
@@ -234,6 +236,7 @@ export class StateMachine implements Machine {
   }
 
   renewLease(id: bigint): number | undefined {
+    this.leaseCounts.renewed++;
     return this.lessor.renew(id);
   }
 
@@ -430,6 +433,7 @@ export class StateMachine implements Machine {
   #leaseGrant(request: LeaseGrantRequest): LeaseGrantResponse | RosterError {
     const granted = this.lessor.grant(request.ID, request.TTL);
     if (granted instanceof RosterError) return granted;
+    this.leaseCounts.granted++;
     return { header: headerAt(this.store.revision), ID: granted.id, TTL: granted.ttlSeconds, error: '' };
   }
 
@@ -442,6 +446,7 @@ export class StateMachine implements Machine {
   #leaseRevoke(request: LeaseRevokeRequest): LeaseRevokeResponse | RosterError {
     const keys = this.lessor.revoke(request.ID);
     if (keys instanceof RosterError) return keys;
+    this.leaseCounts.revoked++;
     if (keys.length > 0) {
       const writer = this.store.write();
       for (const key of keys) writer.deleteRange(key, '');

@@ -40,12 +40,21 @@ export interface MvccStoreOptions {
   pairCacheBytesMax?: number;
 }
 
+/** Changes made in this process, for metrics. */
+export interface ChangeCounts {
+  puts: number;
+  deletes: number;
+  /** Transactions with more than one change, as etcd counts them. */
+  txns: number;
+}
+
 export class MvccStore implements KvStore {
   readonly #backend: Backend;
   readonly #leases: KeyLeases;
   readonly #onRevision: ((batch: RevisionEvents) => void) | undefined;
   readonly #view: View;
   readonly #compaction: Compaction;
+  readonly #changes: ChangeCounts = { puts: 0, deletes: 0, txns: 0 };
   #revision: number;
   #restored: boolean;
   #writing = false;
@@ -94,6 +103,10 @@ export class MvccStore implements KvStore {
     return this.#view.space.liveCount;
   }
 
+  get changes(): Readonly<ChangeCounts> {
+    return this.#changes;
+  }
+
   get bytes(): StoreBytes {
     const { liveBytes, historyBytes } = this.#view.space;
     return { live: liveBytes, history: historyBytes };
@@ -116,7 +129,7 @@ export class MvccStore implements KvStore {
       view: this.#view,
       leases: this.#leases,
       wantEvents: this.#onRevision !== undefined,
-      ended: (changed, events) => this.#ended(changed, events),
+      ended: (puts, deletes, events) => this.#ended(puts, deletes, events),
     });
   }
 
@@ -171,10 +184,13 @@ export class MvccStore implements KvStore {
     return at < this.#view.compacted ? 'Compacted' : new KvHash(this.#backend, this.#view, at);
   }
 
-  #ended(changed: boolean, events: Event[]): void {
+  #ended(puts: number, deletes: number, events: Event[]): void {
     this.#writing = false;
     this.#revision = this.#view.current;
-    if (changed) this.#onRevision?.({ revision: this.#view.current, events });
+    this.#changes.puts += puts;
+    this.#changes.deletes += deletes;
+    if (puts + deletes > 1) this.#changes.txns++;
+    if (puts + deletes > 0) this.#onRevision?.({ revision: this.#view.current, events });
   }
 
   #isEmpty(): boolean {

@@ -18,7 +18,7 @@ export interface WriterContext {
   /** Whether anybody wants the events. */
   wantEvents: boolean;
   /** Called once, when the transaction is closed. */
-  ended(changed: boolean, events: Event[]): void;
+  ended(puts: number, deletes: number, events: Event[]): void;
 }
 
 export class Writer implements KvWriter {
@@ -27,6 +27,7 @@ export class Writer implements KvWriter {
   readonly #main: number;
   /** The sub-revision of the next change. */
   #sub = 0;
+  #deletes = 0;
   readonly #events: Event[] = [];
   #open = true;
 
@@ -83,12 +84,13 @@ export class Writer implements KvWriter {
   end(): number {
     assert(this.#open, 'the transaction is closed');
     this.#open = false;
-    this.#context.ended(this.changed, this.#events);
+    this.#context.ended(this.#sub - this.#deletes, this.#deletes, this.#events);
     return this.#context.view.current;
   }
 
   #delete(entry: KeyIndex): void {
     const sub = this.#nextSub();
+    this.#deletes++;
     const { view, leases, wantEvents } = this.#context;
     const { key } = entry;
     view.space.tombstone(entry, this.#main, sub);

@@ -179,6 +179,11 @@ export class Node {
     };
   }
 
+  /** Requests of this member's clients that have no result yet. */
+  get pendingProposals(): number {
+    return this.#proposals.count;
+  }
+
   // ---- the public face
 
   /** Begins: replays what the log has beyond the machine's state, in slices; a sole voter elects itself at once. */
@@ -472,10 +477,14 @@ export class Node {
   }
 
   #apply(entries: readonly Entry[]): void {
+    const { observer } = this.#world;
+    observer?.applying(entries.at(-1)!.index);
     const page = this.#applier.page(entries);
+    observer?.applied();
     // Who is answered may turn to the machine at once, which must know by then whether it leads.
     this.#followLeadership();
     page.answer();
+    observer?.answered();
     if (page.failure !== undefined) this.#fail(page.failure);
     else {
       this.#commits.applied();

@@ -42,6 +42,16 @@ export interface Transport {
   send(messages: readonly PeerMessage[]): void;
 }
 
+/** Told of the node's steps as they happen, to measure them. It must do nothing else. */
+export interface NodeObserver {
+  /** Committed entries up to `lastIndex` are about to be applied. */
+  applying(lastIndex: number): void;
+  /** They have been applied. */
+  applied(): void;
+  /** All who waited for them have been told. */
+  answered(): void;
+}
+
 export interface World {
   wal: NodeWal;
   machine: Machine;
@@ -59,6 +69,7 @@ export interface World {
   onFatal(error: RosterError): void;
   /** This node has applied its own removal from the cluster: it has no part in it any more and is to be stopped. */
   onRemoved?(): void;
+  observer?: NodeObserver;
   /** Another leader is known, or none (0n). */
   onLeader?(leader: bigint): void;
 }

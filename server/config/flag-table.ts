@@ -8,12 +8,17 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
+/** A name is taken for another one that is mistyped up to so many letters. */
+const TYPING_ERRORS_MAX = 3;
+
 export interface Flag<T> {
   readonly initial: T;
   /** What the value is, for `--help`. */
   readonly help: string;
   /** A bare `--name` means true. */
   readonly boolean?: boolean;
+  /** A bare number in a config file is nanoseconds. */
+  readonly duration?: boolean;
   /** Text to value; throws UsageError whose text completes "invalid value ... : ". */
   readonly parse: (text: string) => T;
 }
@@ -35,43 +40,72 @@ export function environmentName(flag: string): string {
   return `ETCD_${flag.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** Flags win over the environment, the environment over defaults. `environment` keys of no known flag are left alone. */
-export function parseFlags<Table extends FlagTable>(
-  table: Table,
-  args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
-): ParsedFlags<Table> {
-  const values: Record<string, unknown> = Object.create(null);
-  const given = new Set<string>();
-  for (const [name, flag] of Object.entries(table)) values[name] = flag.initial;
+/** What must be known of a name to read it off a command line. */
+export type ArgumentKind = Pick<Flag<unknown>, 'boolean' | 'help'>;
 
-  const set = (name: string, text: string, source: string) => {
-    try {
-      values[name] = table[name]!.parse(text);
-      given.add(name);
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      throw new UsageError(`invalid value ${JSON.stringify(text)} for ${source}: ${error.message}`);
-    }
-  };
-  for (const name of Object.keys(table)) {
-    const text = environment[environmentName(name)];
-    if (text !== undefined && text !== '') set(name, text, `environment variable ${environmentName(name)}`);
-  }
+/**
+ * Splits arguments into names and texts, in their order. `kind` says what it knows of a name, and throws a UsageError for
+ * one that does not exist.
+ */
+export function readArguments(
+  args: readonly string[],
+  kind: (name: string) => ArgumentKind,
+): { name: string; text: string }[] {
+  const given: { name: string; text: string }[] = [];
   for (let i = 0; i < args.length; i++) {
     const match = /^--?([a-zA-Z0-9][\w-]*)(?:=([\s\S]*))?$/.exec(args[i]!);
     if (match === null) throw new UsageError(`unexpected argument ${JSON.stringify(args[i])}: flags begin with --`);
     const name = match[1]!;
-    const flag = Object.hasOwn(table, name) ? table[name] : undefined;
-    if (flag === undefined) throw new UsageError(`unknown flag --${name}${suggestion(name, Object.keys(table))}`);
+    const flag = kind(name);
     let text = match[2];
     if (text === undefined) {
       if (flag.boolean) text = 'true';
       else if (i + 1 < args.length) text = args[++i]!;
       else throw new UsageError(`flag --${name} needs a value: ${flag.help}`);
     }
-    set(name, text, `flag --${name}`);
+    given.push({ name, text });
   }
+  return given;
+}
+
+/** Throws a UsageError that says where the text came from. */
+export function parseValue<T>(flag: Flag<T>, text: string, source: string): T {
+  try {
+    return flag.parse(text);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`invalid value ${JSON.stringify(text)} for ${source}: ${error.message}`);
+  }
+}
+
+/** The initial values of all flags. */
+export function initialValues<Table extends FlagTable>(table: Table): FlagValues<Table> {
+  const values: Record<string, unknown> = Object.create(null);
+  for (const [name, flag] of Object.entries(table)) values[name] = flag.initial;
+  return values as FlagValues<Table>;
+}
+
+/** Flags win over the environment, the environment over defaults. `environment` keys of no known flag are left alone. */
+export function parseFlags<Table extends FlagTable>(
+  table: Table,
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): ParsedFlags<Table> {
+  const values: Record<string, unknown> = initialValues(table);
+  const given = new Set<string>();
+  const set = (name: string, text: string, source: string) => {
+    values[name] = parseValue(table[name]!, text, source);
+    given.add(name);
+  };
+  for (const name of Object.keys(table)) {
+    const text = environment[environmentName(name)];
+    if (text !== undefined && text !== '') set(name, text, `environment variable ${environmentName(name)}`);
+  }
+  const kind = (name: string) => {
+    if (Object.hasOwn(table, name)) return table[name]!;
+    throw new UsageError(`unknown flag --${name}${suggestion(name, Object.keys(table))}`);
+  };
+  for (const { name, text } of readArguments(args, kind)) set(name, text, `flag --${name}`);
   return { values: values as FlagValues<Table>, given };
 }
 
@@ -82,17 +116,44 @@ export function describeFlags(table: FlagTable): string {
     .join('\n');
 }
 
-function defaultText(flag: Flag<unknown>): string {
-  const { initial } = flag;
-  if (Array.isArray(initial)) return `'${initial.join(',')}'`;
-  return initial === '' || typeof initial === 'string' ? `'${initial}'` : `'${String(initial)}'`;
+/** The default in quotes, as `--help` shows it. */
+export function defaultText(flag: Flag<unknown>): string {
+  return `'${valueText(flag, flag.initial)}'`;
 }
 
-function suggestion(name: string, known: readonly string[]): string {
-  const best = known
-    .map((other) => ({ other, distance: editDistance(name, other) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return best !== undefined && best.distance <= 3 ? `: did you mean --${best.other}?` : ': see --help';
+/** A value as it would be given. */
+export function valueText({ duration }: Pick<Flag<unknown>, 'duration'>, value: unknown): string {
+  if (Array.isArray(value)) return value.join(',');
+  if (value instanceof Map) return [...value].map(([name, on]) => `${name}=${on}`).join(',');
+  return duration === true && typeof value === 'number' ? durationText(value) : String(value);
+}
+
+/** In the largest unit that leaves no fraction. */
+function durationText(ms: number): string {
+  for (const [unit, inMs] of [
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1000],
+  ] as const) {
+    if (ms !== 0 && ms % inMs === 0) return `${ms / inMs}${unit}`;
+  }
+  return `${ms}ms`;
+}
+
+/** `: did you mean --name?`, or where to look. `prefix` is what the user puts before such a name. */
+export function suggestion(name: string, known: Iterable<string>, prefix = '--'): string {
+  const best = nearest(name, known);
+  return best === undefined ? ': see --help' : `: did you mean ${prefix}${best}?`;
+}
+
+/** The known name that `name` was probably meant to be. */
+export function nearest(name: string, known: Iterable<string>): string | undefined {
+  let best: { other: string; distance: number } | undefined;
+  for (const other of known) {
+    const distance = editDistance(name, other);
+    if (best === undefined || distance < best.distance) best = { other, distance };
+  }
+  return best !== undefined && best.distance <= TYPING_ERRORS_MAX ? best.other : undefined;
 }
 
 /** Levenshtein distance. */

@@ -4,10 +4,15 @@
  */
 
 import { BCRYPT_COST, BCRYPT_COST_MAX, BCRYPT_COST_MIN } from '../security/bcrypt-cost.ts';
-import { type FlagTable, type FlagValues, parseFlags, UsageError } from './flag-table.ts';
+import { featureGates, GATES_WITH_EFFECT } from './feature-gates.ts';
+import { type FlagTable, type FlagValues, UsageError } from './flag-table.ts';
+import { ignoredFlags } from './ignored-flags.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
+import { logOutputs } from './log.ts';
+import { olderFlags, refusedFlags } from './older-flags.ts';
 import { parseRetention } from './retention.ts';
-import { choice, duration, flag, list, text, urls, whole } from './values.ts';
+import { type Environment, readSources, type Sources } from './sources.ts';
+import { choice, duration, flag, list, optionalUrls, originList, text, urls, whole, wordSet } from './values.ts';
 
 const UINT32_MAX = 0xffff_ffff;
 /** Above this a request would not fit the limits of a log record. */
@@ -19,6 +24,10 @@ export const DEFAULT_PEER_URL = 'http://localhost:2380';
 export const serveFlags = {
   name: text('default', 'human-readable name of this member'),
   'data-dir': text('', "folder for everything that must survive a restart; default: the member's name + .etcd"),
+  'wal-dir': text(
+    '',
+    'folder for the log, if it is to be on another disk than the rest; only looked at when the data directory is made',
+  ),
   'snapshot-count': whole(
     10_000,
     1,
@@ -123,18 +132,59 @@ export const serveFlags = {
     100,
     'idle time after which a watch that asked for it hears of progress',
   ),
+  'feature-gates': featureGates,
+  'listen-client-http-urls': optionalUrls(
+    'where HTTP is served; the client URLs then serve gRPC alone; default: both on the client URLs',
+  ),
+  cors: originList('origins that browsers may call from'),
+  'host-whitelist': wordSet('host names that HTTP requests without TLS may name, against DNS rebinding'),
+  'listen-metrics-urls': optionalUrls('where /metrics, /health, /livez and /readyz are served besides'),
+  metrics: choice('basic', ['basic', 'extensive'], 'extensive: how long each RPC takes, too'),
+  'enable-pprof': flag(false, 'accepted; /debug/pprof/ tells how to profile Node.js instead'),
+  'warning-unary-request-duration': duration(300, 0, 'a request that takes longer is named in the log; 0: none is'),
+  'warning-apply-duration': duration(
+    100,
+    0,
+    'a batch of entries that takes longer to apply is named in the log; 0: none is',
+  ),
+  logger: choice('zap', ['zap', 'capnslog'], 'capnslog, of etcd 3.4 and before, is --log-format console'),
+  'log-outputs': logOutputs,
   'log-level': choice('info', ['debug', 'info', 'warn', 'error', 'panic', 'fatal'], 'least severity that is logged'),
   'log-format': choice('json', ['json', 'console'], 'json lines, or text for a terminal'),
 } as const satisfies FlagTable;
 
 export type ServeFlags = FlagValues<typeof serveFlags>;
 
+/** Accepted, checked, and without effect. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['snapshot-count']);
+
+export interface ServeConfiguration extends Omit<Sources<typeof serveFlags>, 'values'> {
+  readonly flags: ServeFlags;
+}
+
 /** Parses and checks. Throws UsageError. */
-export function readServeFlags(
-  args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
-): ServeFlags {
-  const { values, given } = parseFlags(serveFlags, args, environment);
+export function readServeFlags(args: readonly string[], environment: Environment): ServeFlags {
+  return readServeConfiguration(args, environment).flags;
+}
+
+/** The same, with all that can be said about where the values come from. Throws UsageError. */
+export function readServeConfiguration(args: readonly string[], environment: Environment): ServeConfiguration {
+  const names = { table: serveFlags, older: olderFlags, ignored: ignoredFlags, refused: refusedFlags };
+  const { values, ...sources } = readSources(names, args, environment);
+  const { origins } = sources;
+  const gates = [...values['feature-gates']].filter(([name, on]) => on && !GATES_WITH_EFFECT.has(name));
+  const ignored = [
+    ...[...origins.keys()].filter((name) => WITHOUT_EFFECT.has(name)).map((name) => `--${name}`),
+    ...sources.ignored,
+    ...gates.map(([name]) => `--feature-gates ${name}`),
+  ];
+  if (values['feature-gates'].get('InitialCorruptCheck') === true) values['experimental-initial-corrupt-check'] = true;
+  if (values.logger === 'capnslog' && !origins.has('log-format')) values['log-format'] = 'console';
+  return { ...sources, ignored, flags: settle(values, origins) };
+}
+
+/** What follows from other flags, and what must not be together. */
+function settle(values: ServeFlags, given: { has(name: string): boolean }): ServeFlags {
   if (values['data-dir'] === '') values['data-dir'] = `${values.name}.etcd`;
   if (values['backend-batch-interval'] === 0) values['backend-batch-interval'] = 1000;
   if (values['backend-batch-limit'] === 0) values['backend-batch-limit'] = 10_000;

@@ -44,6 +44,37 @@ export function list(help: string): Flag<readonly string[]> {
   };
 }
 
+/** Comma-separated words, or `*` for any; nothing is any, too. */
+export function wordSet(help: string): Flag<readonly string[]> {
+  const { parse } = list('');
+  return {
+    initial: ['*'],
+    help: `${help}, comma-separated; *: any`,
+    parse(value) {
+      const words = parse(value);
+      return words.length === 0 || words.includes('*') ? ['*'] : words;
+    },
+  };
+}
+
+/** Origins as browsers send them (`https://host`, a port only if it is not the usual one), or `*` for any. */
+export function originList(help: string): Flag<readonly string[]> {
+  const words = wordSet(help);
+  return { ...words, parse: (value) => words.parse(value).map((word) => (word === '*' ? word : checkOrigin(word))) };
+}
+
+/** Undefined: it is none. */
+export function originOf(value: string): string | undefined {
+  if (!/^https?:\/\/[^/?#@\s]+\/?$/.test(value) || !URL.canParse(value)) return undefined;
+  return new URL(value).origin;
+}
+
+function checkOrigin(value: string): string {
+  const origin = originOf(value);
+  if (origin === undefined) throw new UsageError(`${JSON.stringify(value)} must be http://host or https://host[:port]`);
+  return origin;
+}
+
 /** A whole number of `min..max`. */
 export function whole(initial: number, min: number, max: number, help: string): Flag<number> {
   return {
@@ -85,12 +116,19 @@ export function duration(initialMs: number, minMs: number, help: string): Flag<n
   return {
     initial: initialMs,
     help: `${help} (a duration, e.g. 5s)`,
+    duration: true,
     parse(value) {
       const ms = parseDurationMs(value);
       if (ms < minMs) throw new UsageError(`must be at least ${minMs}ms`);
       return ms;
     },
   };
+}
+
+/** The same, or none. */
+export function optionalUrls(help: string): Flag<readonly string[]> {
+  const { parse } = urls([], help);
+  return { initial: [], help, parse: (value) => (value === '' ? [] : parse(value)) };
 }
 
 /** Comma-separated http(s) URLs with host and port and no path, etcd's types.NewURLs; sorted, as etcd sorts them. */

@@ -29,6 +29,8 @@ export interface DataDir {
 export interface DataDirOptions {
   /** Something the operator should change, but that does not prevent a start. */
   readonly warn?: (message: string) => void;
+  /** Where the log is to be; default: in the data directory. A link there says so from then on. */
+  readonly walDir?: string;
 }
 
 /**
@@ -38,13 +40,13 @@ export interface DataDirOptions {
 export function openDataDir(path: string, options: DataDirOptions = {}): DataDir {
   const root = resolve(path);
   try {
-    return open(root, options.warn ?? (() => {}));
+    return open(root, options.warn ?? (() => {}), options.walDir);
   } catch (error) {
     throw error instanceof RosterError || systemCode(error) === '' ? error : diskError('open', root, error);
   }
 }
 
-function open(root: string, warn: (message: string) => void): DataDir {
+function open(root: string, warn: (message: string) => void, walDir: string | undefined): DataDir {
   makeFolder(root);
   checkMode(root, warn);
   const marked = readMarker(root);
@@ -52,7 +54,11 @@ function open(root: string, warn: (message: string) => void): DataDir {
   const lock = lockFolder(root);
   try {
     const walPath = join(root, 'member', 'wal');
-    makeFolder(walPath);
+    if (isPresent(walPath) && !fs.existsSync(walPath)) {
+      throw refusal(`the log of ${root} is in ${fs.readlinkSync(walPath)}, which is not there: is its disk mounted?`);
+    }
+    if (walDir === undefined) makeFolder(walPath);
+    else placeLog(walPath, resolve(walDir));
     const db = new DbFolder(join(root, 'member'));
     makeFolder(db.path);
     if (!marked) writeMarker(root);
@@ -69,6 +75,33 @@ function open(root: string, warn: (message: string) => void): DataDir {
     lock.release();
     throw error;
   }
+}
+
+/**
+ * The log lies in `walDir`, and `walPath` is a link to it: so the data directory alone says where its log is, whatever
+ * flags a later start, or a tool, is given.
+ */
+function placeLog(walPath: string, walDir: string): void {
+  if (isPresent(walPath)) {
+    const actual = fs.realpathSync(walPath);
+    if (fs.existsSync(walDir) && fs.realpathSync(walDir) === actual) return;
+    throw refusal(
+      `--wal-dir is ${walDir}, but the log is in ${actual}. To move it, stop the member, copy the folder, and put a link to the copy in the place of ${walPath}`,
+    );
+  }
+  makeFolder(walDir);
+  // Two members writing to one log would destroy each other.
+  if (fs.readdirSync(walDir).some((name) => name !== 'lost+found')) {
+    throw refusal(`--wal-dir ${walDir} is not empty: a new log needs a folder of its own`);
+  }
+  makeFolder(dirname(walPath));
+  fs.symlinkSync(walDir, walPath);
+  syncFolder(dirname(walPath));
+}
+
+/** Also a link to nothing. */
+function isPresent(path: string): boolean {
+  return fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** Makes `path` and what is missing above it, durably. */

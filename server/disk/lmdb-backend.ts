@@ -39,6 +39,8 @@ export interface LmdbBackendOptions {
   /** Made if it does not exist. */
   directory: string;
   mapBytesInitial?: number;
+  /** A commit has ended. */
+  onCommit?: (ms: number) => void;
 }
 
 interface Commit {
@@ -51,6 +53,7 @@ export class LmdbBackend implements Backend {
   readonly #tables: Readonly<Record<Bucket, Table>>;
   readonly #writer: RowWriter;
   readonly #overlay = new Overlay();
+  readonly #onCommit: ((ms: number) => void) | undefined;
   readonly #queue: Commit[] = [];
   readonly #views = new Set<LmdbView>();
   #running = false;
@@ -59,7 +62,7 @@ export class LmdbBackend implements Backend {
   #whenClosed: ((error?: Error) => void) | undefined;
 
   /** Opens or makes the environment. Throws a RosterError that says what is wrong with the directory. */
-  constructor({ directory, mapBytesInitial = MAP_BYTES_INITIAL }: LmdbBackendOptions) {
+  constructor({ directory, mapBytesInitial = MAP_BYTES_INITIAL, onCommit }: LmdbBackendOptions) {
     checkStoreDirectory(directory);
     try {
       this.#root = open<Buffer, ByteString>({
@@ -76,6 +79,7 @@ export class LmdbBackend implements Backend {
     } catch (error) {
       throw openError(directory, error as Error);
     }
+    this.#onCommit = onCommit;
     this.#writer = new RowWriter(this.#root, this.#tables);
   }
 
@@ -147,7 +151,9 @@ export class LmdbBackend implements Backend {
     this.#running = true;
     while (this.#queue.length > 0) {
       const commits = this.#queue.splice(0);
+      const beganMs = performance.now();
       this.#failure ??= await this.#writer.write(commits.map((commit) => commit.generation));
+      this.#onCommit?.(performance.now() - beganMs);
       if (this.#failure === undefined) {
         this.#size = undefined;
         for (const commit of commits) this.#overlay.drop(commit.generation);

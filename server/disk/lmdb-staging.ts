@@ -14,6 +14,8 @@ export interface LmdbStagingOptions {
   folder: DbFolder;
   /** A folder could not be removed: the next start does it. */
   warn: (error: Error) => void;
+  /** A commit of any of them has ended. */
+  onCommit?: (ms: number) => void;
 }
 
 export class LmdbStaging implements Staging {
@@ -21,6 +23,7 @@ export class LmdbStaging implements Staging {
   readonly first: Backend;
   readonly #folder: DbFolder;
   readonly #warn: (error: Error) => void;
+  readonly #onCommit: ((ms: number) => void) | undefined;
   /** Every open backend and its folder. */
   readonly #open = new Map<Backend, string>();
   #staged: Backend | undefined;
@@ -28,9 +31,10 @@ export class LmdbStaging implements Staging {
   readonly #underWay = new Set<Promise<void>>();
 
   /** Opens the database in force. Throws a RosterError that says what is wrong with it. */
-  constructor({ folder, warn }: LmdbStagingOptions) {
+  constructor({ folder, warn, onCommit }: LmdbStagingOptions) {
     this.#folder = folder;
     this.#warn = warn;
+    this.#onCommit = onCommit;
     this.first = this.#openIn(folder.path);
   }
 
@@ -84,7 +88,10 @@ export class LmdbStaging implements Staging {
   }
 
   #openIn(path: string): Backend {
-    const backend = new LmdbBackend({ directory: path });
+    const backend = new LmdbBackend({
+      directory: path,
+      ...(this.#onCommit === undefined ? {} : { onCommit: this.#onCommit }),
+    });
     this.#open.set(backend, path);
     return backend;
   }

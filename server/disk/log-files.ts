@@ -35,12 +35,15 @@ const O_DURABLE = fs.constants.O_DSYNC ?? fs.constants.O_SYNC;
 export interface LogFilesOptions {
   /** Whether lone writes may be done on the calling thread while the disk is fast. Default true. */
   readonly inline?: boolean;
+  /** A write has become durable. */
+  readonly onWrite?: (ms: number, bytes: number) => void;
 }
 
 export class LogFiles implements LogDisk {
   readonly crc32: Crc32 = zlib.crc32;
   readonly #folder: string;
   readonly #inline: boolean;
+  readonly #onWrite: ((ms: number, bytes: number) => void) | undefined;
   readonly #guard = new InlineGuard();
   /** Open for durable writes, in the order they were opened. */
   readonly #descriptors = new Map<string, number>();
@@ -51,6 +54,7 @@ export class LogFiles implements LogDisk {
   constructor(folder: string, options: LogFilesOptions = {}) {
     this.#folder = folder;
     this.#inline = options.inline ?? true;
+    this.#onWrite = options.onWrite;
   }
 
   list(): string[] {
@@ -134,9 +138,11 @@ export class LogFiles implements LogDisk {
       process.nextTick(finish, error);
       return;
     }
-    fs.write(descriptor, bytes, 0, bytes.length, offset, (error, written) =>
-      finish(error ?? shortWrite(written, bytes.length)),
-    );
+    const begin = performance.now();
+    fs.write(descriptor, bytes, 0, bytes.length, offset, (error, written) => {
+      this.#onWrite?.(performance.now() - begin, bytes.length);
+      finish(error ?? shortWrite(written, bytes.length));
+    });
   }
 
   close(done: Done): void {
@@ -182,7 +188,9 @@ export class LogFiles implements LogDisk {
     } catch (error) {
       return error;
     } finally {
-      this.#guard.took(performance.now() - begin);
+      const ms = performance.now() - begin;
+      this.#guard.took(ms);
+      this.#onWrite?.(ms, bytes.length);
     }
   }
 

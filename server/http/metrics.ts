@@ -2,80 +2,42 @@
  * Prometheus metrics under etcd's names, so that dashboards made for etcd work. Hot paths only count in plain numbers;
  * everything is copied into the registry when it is scraped.
  */
-import { readdirSync } from 'node:fs';
 import { Counter, Gauge, Registry } from 'prom-client';
-import { RosterError } from '../../core/errors.ts';
+import { GrpcStatus } from '../../core/errors.ts';
 import { AlarmType } from '../../core/wire/messages.ts';
+import { FEATURE_GATES } from '../config/feature-gates.ts';
+import type { DurationHistogram } from '../duration-histogram.ts';
+import type { Measurements } from '../measurements.ts';
 import type { RpcContext } from '../rpc/context.ts';
-import { GO_STATUS_NAMES } from '../rpc/go-status.ts';
-import type { Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { ETCD_VERSION } from '../version.ts';
+import type { RpcCounts } from './call-counts.ts';
+import type { HealthCounts } from './health-counts.ts';
+import { histogramMetric } from './histogram-metric.ts';
 import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
+import { processMetrics } from './process-metrics.ts';
+import { rpcMetrics } from './rpc-metrics.ts';
 
 export interface Metrics {
   readonly type: string;
   text(): Promise<string>;
 }
 
-/** What one RPC has done so far, by gRPC status. */
-interface CallCounts {
-  started: number;
-  readonly handled: number[];
-}
-
-export type RpcCounts = ReadonlyMap<string, CallCounts>;
-
-/** The same methods, counted. */
-export function counted(methods: readonly Method[]): { methods: Method[]; counts: RpcCounts } {
-  const counts = new Map<string, CallCounts>();
-  const wrapped = methods.map((method) => {
-    const count: CallCounts = { started: 0, handled: [] };
-    counts.set(method.path, count);
-    return method.kind === 'unary' ? countUnary(method, count) : countStream(method, count);
-  });
-  return { methods: wrapped, counts };
-}
-
-function add(count: CallCounts, status: number): void {
-  count.handled[status] = (count.handled[status] ?? 0) + 1;
-}
-
-function countUnary(method: UnaryMethod, count: CallCounts): UnaryMethod {
-  return {
-    ...method,
-    handle(call, request, done) {
-      count.started++;
-      method.handle(call, request, (result) => {
-        add(count, result instanceof RosterError ? result.status : 0);
-        done(result);
-      });
-    },
-  };
-}
-
-function countStream(method: StreamMethod, count: CallCounts): StreamMethod {
-  return {
-    ...method,
-    open(call, responder) {
-      count.started++;
-      const { end } = responder;
-      responder.end = (error) => {
-        add(count, error?.status ?? 0);
-        end.call(responder, error);
-      };
-      call.onCancel(() => add(count, 1));
-      return method.open(call, responder);
-    },
-  };
-}
-
 export interface MetricsSources {
   readonly calls: RpcCounts;
   readonly peers: PeerTraffic;
   readonly leaders: { readonly count: number };
+  readonly health: HealthCounts;
+  readonly measurements: Measurements;
+  /** On the connections of clients. */
+  readonly clientBytes: () => { readonly received: number; readonly sent: number };
+  /** See --metrics. */
+  readonly extensive: boolean;
+  /** See --feature-gates. */
+  readonly gates: ReadonlyMap<string, boolean>;
 }
 
-export function createMetrics(context: RpcContext, { calls, peers, leaders }: MetricsSources): Metrics {
+export function createMetrics(context: RpcContext, sources: MetricsSources): Metrics {
+  const { calls, peers, leaders, health, measurements } = sources;
   const registry = new Registry();
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
@@ -107,9 +69,38 @@ export function createMetrics(context: RpcContext, { calls, peers, leaders }: Me
     'Index of the last committed entry.',
     () => node.status().commitIndex,
   );
+  gauge('etcd_server_proposals_pending', 'Requests without a result.', () => node.pendingProposals);
   counter('etcd_server_proposals_applied_total', 'Index of the last applied entry.', () => node.status().appliedIndex);
   gauge('etcd_mvcc_db_total_size_in_bytes', 'Bytes the backend occupies.', () => machine.backend.size().total);
+  gauge(
+    'etcd_debugging_mvcc_db_total_size_in_bytes',
+    'The same, by its older name.',
+    () => machine.backend.size().total,
+  );
   gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'Bytes of the backend in use.', () => machine.backend.size().inUse);
+  counter('etcd_server_proposals_failed_total', 'Writes whose outcome the client was not told.', () =>
+    failedWrites(calls),
+  );
+  counter(
+    'etcd_server_slow_apply_total',
+    'Batches of entries that took too long.',
+    () => measurements.stages.slowApplies,
+  );
+  counter('etcd_network_client_grpc_received_bytes_total', 'Bytes from clients.', () => sources.clientBytes().received);
+  counter('etcd_network_client_grpc_sent_bytes_total', 'Bytes to clients.', () => sources.clientBytes().sent);
+  counter('etcd_mvcc_put_total', 'Puts applied.', () => machine.store.changes.puts);
+  counter('etcd_mvcc_delete_total', 'Deletes applied.', () => machine.store.changes.deletes);
+  counter('etcd_mvcc_txn_total', 'Transactions of several changes applied.', () => machine.store.changes.txns);
+  counter('etcd_mvcc_range_total', 'Ranges.', () => startedOf(calls, 'Range') + startedOf(calls, 'RangeStream'));
+  counter('etcd_debugging_mvcc_events_total', 'Events made.', () => {
+    const { puts, deletes } = machine.store.changes;
+    return puts + deletes;
+  });
+  counter('etcd_debugging_lease_granted_total', 'Leases granted.', () => machine.leaseCounts.granted);
+  counter('etcd_debugging_lease_revoked_total', 'Leases ended.', () => machine.leaseCounts.revoked);
+  counter('etcd_debugging_lease_renewed_total', 'Leases kept alive here.', () => machine.leaseCounts.renewed);
+  counter('etcd_server_health_success', 'Times /health was well.', () => health.successes);
+  counter('etcd_server_health_failures', 'Times /health was not.', () => health.failures);
   gauge('etcd_debugging_auth_revision', 'Changes of users and roles so far.', () => machine.auth.revision);
   gauge('etcd_server_quota_backend_bytes', 'Space quota.', () => context.quota?.bytesMax ?? 0);
   gauge('roster_store_live_bytes', 'Bytes of the newest pairs of living keys.', () => machine.store.bytes.live);
@@ -124,9 +115,102 @@ export function createMetrics(context: RpcContext, { calls, peers, leaders }: Me
   gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => machine.store.compactRevision);
   identity(registry, context);
   peerMetrics(registry, context, peers);
-  rpcs(registry, calls);
+  rpcMetrics(registry, calls, sources.extensive);
+  measured(registry, measurements);
+  checks(registry, health);
+  features(registry, sources.gates);
   processMetrics(registry);
   return { type: registry.contentType, text: () => registry.metrics() };
+}
+
+const WRITES = ['KV/Put', 'KV/DeleteRange', 'KV/Txn', 'KV/Compact', 'Lease/LeaseGrant', 'Lease/LeaseRevoke'];
+/** Timed out or without a leader; whether it happened is open. */
+const FAILED = [GrpcStatus.CANCELLED, GrpcStatus.DEADLINE_EXCEEDED, GrpcStatus.UNAVAILABLE];
+
+function failedWrites(calls: RpcCounts): number {
+  let failed = 0;
+  for (const write of WRITES) {
+    const handled = calls.get(`/etcdserverpb.${write}`)?.handled;
+    for (const status of FAILED) failed += handled?.[status] ?? 0;
+  }
+  return failed;
+}
+
+function startedOf(calls: RpcCounts, method: string): number {
+  return calls.get(`/etcdserverpb.KV/${method}`)?.started ?? 0;
+}
+
+function measured(registry: Registry, measurements: Measurements): void {
+  const { walWrite, backendCommit, loopLag, stages } = measurements;
+  const one = (name: string, help: string, histogram: DurationHistogram) =>
+    histogramMetric(registry, name, help, () => [{ labels: {}, histogram }]);
+  one('etcd_disk_wal_fsync_duration_seconds', 'Time of a durable write of the log.', walWrite);
+  one('etcd_disk_wal_write_duration_seconds', 'The same: write and sync are one call.', walWrite);
+  one('etcd_disk_backend_commit_duration_seconds', 'Time of a commit of the database.', backendCommit);
+  one('etcd_server_apply_duration_seconds', 'Time in which a batch of entries is applied.', stages.apply);
+  one('roster_event_loop_lag_seconds', 'How late the event loop was, looked at ten times a second.', loopLag);
+  histogramMetric(registry, 'roster_stage_duration_seconds', 'Stages of writes, a batch at a time.', () => [
+    { labels: { stage: 'turn' }, histogram: stages.turn },
+    { labels: { stage: 'log' }, histogram: stages.log },
+    { labels: { stage: 'commit' }, histogram: stages.commit },
+    { labels: { stage: 'apply' }, histogram: stages.apply },
+    { labels: { stage: 'answer' }, histogram: stages.answer },
+  ]);
+  new Gauge({
+    name: 'etcd_disk_wal_write_bytes_total',
+    help: 'Bytes written to the log.',
+    registers: [registry],
+    collect() {
+      this.set(measurements.walWriteBytes);
+    },
+  });
+  new Counter({
+    name: 'roster_event_loop_busy_seconds_total',
+    help: 'Time in which the event loop was not idle.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(performance.eventLoopUtilization().active / 1000);
+    },
+  });
+}
+
+function checks(registry: Registry, health: HealthCounts): void {
+  new Gauge({
+    name: 'etcd_server_healthcheck',
+    help: 'The last result of a check of /livez or /readyz: 1 or 0.',
+    labelNames: ['type', 'name'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { type, name, well } of health.checks) this.set({ type, name }, well ? 1 : 0);
+    },
+  });
+  new Counter({
+    name: 'etcd_server_healthchecks_total',
+    help: 'Results of the checks of /livez and /readyz.',
+    labelNames: ['type', 'name', 'status'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { type, name, success, error } of health.checks) {
+        this.inc({ type, name, status: 'success' }, success);
+        this.inc({ type, name, status: 'error' }, error);
+      }
+    },
+  });
+}
+
+function features(registry: Registry, gates: ReadonlyMap<string, boolean>): void {
+  const gauge = new Gauge({
+    name: 'etcd_server_feature_enabled',
+    help: 'Feature gates: 1 or 0.',
+    labelNames: ['name', 'stage'],
+    registers: [registry],
+  });
+  for (const [name, { stage, initial }] of Object.entries(FEATURE_GATES)) {
+    gauge.set({ name, stage }, (gates.get(name) ?? initial) ? 1 : 0);
+  }
 }
 
 function identity(registry: Registry, context: RpcContext): void {
@@ -144,6 +228,7 @@ function identity(registry: Registry, context: RpcContext): void {
       if (clusterVersion !== '') this.set({ cluster_version: clusterVersion.replace(/\.\d+$/, '') }, 1);
     },
   });
+  one('etcd_server_go_version', 'What the server runs on.', 'server_go_version', `node ${process.version}`);
   one('etcd_server_id', 'ID of this member.', 'server_id', context.identity.memberId.toString(16));
 }
 
@@ -165,78 +250,3 @@ function alarms(registry: Registry, context: RpcContext): void {
 const ALARM_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(AlarmType.values).map(([name, number]) => [number, name]),
 );
-
-function rpcs(registry: Registry, counts: RpcCounts): void {
-  const split = (path: string) => {
-    const [, service = '', method = ''] = path.split('/');
-    return { grpc_service: service, grpc_method: method };
-  };
-  new Counter({
-    name: 'grpc_server_started_total',
-    help: 'RPCs started on the server.',
-    labelNames: ['grpc_service', 'grpc_method'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [path, count] of counts) this.inc(split(path), count.started);
-    },
-  });
-  new Counter({
-    name: 'grpc_server_handled_total',
-    help: 'RPCs completed on the server, by status.',
-    labelNames: ['grpc_service', 'grpc_method', 'grpc_code'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [path, count] of counts) {
-        count.handled.forEach((handled, status) => {
-          this.inc({ ...split(path), grpc_code: GO_STATUS_NAMES[status] ?? 'Unknown' }, handled);
-        });
-      }
-    },
-  });
-}
-
-function processMetrics(registry: Registry): void {
-  const startSeconds = Date.now() / 1000 - process.uptime();
-  new Gauge({
-    name: 'process_resident_memory_bytes',
-    help: 'Resident memory.',
-    registers: [registry],
-    collect() {
-      this.set(process.memoryUsage.rss());
-    },
-  });
-  new Gauge({
-    name: 'process_start_time_seconds',
-    help: 'Start of the process, Unix time.',
-    registers: [registry],
-  }).set(startSeconds);
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'User and system CPU time.',
-    registers: [registry],
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
-  });
-  new Gauge({
-    name: 'process_open_fds',
-    help: 'Open file descriptors.',
-    registers: [registry],
-    collect() {
-      this.set(openDescriptors());
-    },
-  });
-}
-
-/** Linux tells; elsewhere 0. */
-function openDescriptors(): number {
-  try {
-    return readdirSync('/proc/self/fd').length;
-  } catch {
-    return 0;
-  }
-}

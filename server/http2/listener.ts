@@ -48,6 +48,8 @@ export interface Listener {
   destroy(): void;
   /** Open sockets. */
   readonly connections: number;
+  /** Bytes on all sockets so far, those included that are closed. */
+  readonly bytes: { readonly received: number; readonly sent: number };
 }
 
 export function createListener(options: ListenerOptions): Listener {
@@ -61,6 +63,9 @@ class PortListener implements Listener {
   readonly #sockets = new Set<Socket>();
   readonly #http2 = new Set<Http2Connection>();
   #closing: Promise<void> | undefined;
+  /** On sockets that are closed. */
+  #receivedBytes = 0;
+  #sentBytes = 0;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
@@ -80,6 +85,16 @@ class PortListener implements Listener {
 
   get connections(): number {
     return this.#sockets.size;
+  }
+
+  get bytes(): { received: number; sent: number } {
+    let received = this.#receivedBytes;
+    let sent = this.#sentBytes;
+    for (const { bytesRead, bytesWritten } of this.#sockets) {
+      received += bytesRead;
+      sent += bytesWritten;
+    }
+    return { received, sent };
   }
 
   listen(port: number, host: string): Promise<AddressInfo> {
@@ -118,7 +133,11 @@ class PortListener implements Listener {
       return;
     }
     this.#sockets.add(socket);
-    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      this.#receivedBytes += socket.bytesRead;
+      this.#sentBytes += socket.bytesWritten;
+    });
     // Until an owner listens, an error here (a reset while we sniff) must not be the process's.
     socket.on('error', () => socket.destroy());
   }

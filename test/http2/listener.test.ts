@@ -148,6 +148,25 @@ describe('one port', () => {
     });
   }
 
+  it.each([false, true])('counts the bytes of open and closed sockets (TLS: %s)', async (secure) => {
+    const { listener, port } = await listen(secure ? { tls: TLS } : {});
+    const options = { port, host: HOST, servername: 'localhost', ca: CERTIFICATE };
+    const socket = secure ? tls.connect(options) : connect(options);
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const request = `GET /${'x'.repeat(1000)} HTTP/1.1\r\nHost: a\r\n\r\n`;
+    socket.write(request);
+    const isHere = () => Buffer.concat(chunks).toString('latin1').includes('x'.repeat(1000));
+    await until(isHere);
+    const whileOpen = listener.bytes;
+    expect(whileOpen.received).toBeGreaterThanOrEqual(request.length);
+    expect(whileOpen.sent).toBeGreaterThanOrEqual(1000);
+    socket.end();
+    await until(() => listener.connections === 0);
+    expect(listener.bytes.received).toBeGreaterThanOrEqual(whileOpen.received);
+    expect(listener.bytes.sent).toBeGreaterThanOrEqual(whileOpen.sent);
+  });
+
   it('tells why a connection ended', async () => {
     const ends: ConnectionEnd[] = [];
     const { port } = await listen({ onEnd: (_remote, end) => ends.push(end) });

@@ -41,7 +41,7 @@ describe('probes', () => {
     expect(text).toMatch(/^etcd_server_has_leader 1$/m);
     expect(text).toMatch(/^etcd_server_is_leader 1$/m);
     expect(text).toMatch(
-      /^grpc_server_handled_total\{grpc_service="etcdserverpb.KV",grpc_method="Put",grpc_code="OK"\} [1-9]/m,
+      /^grpc_server_handled_total\{grpc_type="unary",grpc_service="etcdserverpb.KV",grpc_method="Put",grpc_code="OK"\} [1-9]/m,
     );
     expect(text).toMatch(/^etcd_mvcc_db_total_size_in_bytes \d+$/m);
   });
