@@ -2,9 +2,7 @@
  * The doors clients come through: one listener per client URL, each serving gRPC, the JSON gateway and plain HTTP on
  * one port. Owns sockets and their orderly end; what is behind the doors is given.
  */
-import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import type { TlsOptions } from 'node:tls';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { GrpcStatus, otherError, rosterError } from '../core/errors.ts';
@@ -17,6 +15,8 @@ import { createListener, type Listener } from './http2/listener.ts';
 import type { Http2Stream } from './http2/stream.ts';
 import { GRPC_OVERHEAD_BYTES } from './rpc/context.ts';
 import type { Method } from './rpc/service.ts';
+import { RefusalLog } from './tls/refusals.ts';
+import type { Tls } from './tls/tls.ts';
 
 /** A JSON body stands for a message about this much smaller. */
 const JSON_OVERHEAD = 2;
@@ -49,14 +49,17 @@ interface HttpSide {
 export class ClientListeners {
   readonly #flags: ServeFlags;
   readonly #log: Logger;
+  readonly #tls: Tls | undefined;
   readonly #grpc: GrpcHandler;
   readonly #client: HttpSide;
   readonly #monitoring: HttpSide;
   readonly #listeners: Listener[] = [];
   #urls: string[] = [];
 
-  constructor(flags: ServeFlags, methods: readonly Method[], apps: ClientApps, log: Logger) {
+  /** `tls`: for https:// URLs. */
+  constructor(flags: ServeFlags, tls: Tls | undefined, methods: readonly Method[], apps: ClientApps, log: Logger) {
     this.#flags = flags;
+    this.#tls = tls;
     this.#log = log;
     this.#grpc = grpcHandler(methods, {
       maxRequestBytes: flags['max-request-bytes'] + GRPC_OVERHEAD_BYTES,
@@ -87,11 +90,13 @@ export class ClientListeners {
 
   /** Rejects with a RosterError that names the URL that could not be listened on. */
   async listen(): Promise<void> {
+    const refusals = new RefusalLog(this.#log, 'client');
     for (const door of this.#doors()) {
       const { url, http } = door;
       const { protocol, hostname, port } = new URL(url);
       const listener = createListener({
-        ...(protocol === 'https:' ? { tls: tlsOptions(this.#flags) } : {}),
+        ...(protocol === 'https:' ? { tls: this.#tls } : {}),
+        onRefused: (refusal) => refusals.add(refusal),
         http2: {
           onStream: (stream) => this.#onStream(stream, protocol === 'https:', door),
           maxConcurrentStreams: this.#flags['max-concurrent-streams'],
@@ -184,22 +189,4 @@ function hostOf(hostname: string): string {
 function portOf(port: string, protocol: string): number {
   if (port !== '') return Number(port);
   return protocol === 'https:' ? 443 : 80;
-}
-
-function tlsOptions(flags: ServeFlags): TlsOptions {
-  const read = (name: 'cert-file' | 'key-file' | 'trusted-ca-file') => {
-    try {
-      return readFileSync(flags[name]);
-    } catch (error) {
-      throw otherError(GrpcStatus.FAILED_PRECONDITION, `--${name}: ${(error as Error).message}`, { cause: error });
-    }
-  };
-  return {
-    cert: read('cert-file'),
-    key: read('key-file'),
-    ...(flags['trusted-ca-file'] === '' ? {} : { ca: read('trusted-ca-file') }),
-    requestCert: flags['client-cert-auth'],
-    rejectUnauthorized: flags['client-cert-auth'],
-    minVersion: 'TLSv1.2',
-  };
 }

@@ -11,13 +11,15 @@ import type { Logger } from './config/log.ts';
 import { DEFAULT_PEER_URL, type ServeFlags } from './config/serve-flags.ts';
 import type { KeysHash, PeerAnswers } from './peer/peer-app.ts';
 import { fetchHash, fetchVersion } from './peer/peer-client.ts';
-import { type PeerTls, readPeerTls } from './peer/peer-tls.ts';
 import { PeerServer } from './peer/server.ts';
 import { PeerTransport, type SentCounters } from './peer/transport.ts';
 import type { Identity } from './rpc/context.ts';
+import type { Tls } from './tls/tls.ts';
 
 export interface PeersOptions extends PeerAnswers {
   readonly flags: ServeFlags;
+  /** For https:// URLs. */
+  readonly tls: Tls | undefined;
   readonly identity: Identity;
   readonly machine: Pick<StateMachine, 'membership'>;
   readonly node: Pick<Node, 'step' | 'unreachable'>;
@@ -26,22 +28,16 @@ export interface PeersOptions extends PeerAnswers {
   readonly onRemoved: () => void;
 }
 
-/** Undefined when no flag asks for it. Throws a RosterError that names the flag whose file cannot be read. */
-export function peerTls(flags: ServeFlags): PeerTls | undefined {
-  const given = flags['peer-cert-file'] !== '' || flags['peer-trusted-ca-file'] !== '';
-  return given ? readPeerTls(flags) : undefined;
-}
-
 export class Peers implements Transport {
   readonly #options: PeersOptions;
-  readonly #tls: PeerTls | undefined;
+  readonly #tls: Tls | undefined;
   readonly #transport: PeerTransport;
   readonly #server: PeerServer;
 
   constructor(options: PeersOptions) {
-    const { flags, identity, machine, node, log, members, version, health, hashKv } = options;
+    const { identity, machine, node, log, members, version, health, hashKv } = options;
     this.#options = options;
-    this.#tls = peerTls(flags);
+    this.#tls = options.tls;
     this.#transport = new PeerTransport({
       identity,
       tls: this.#tls,

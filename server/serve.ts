@@ -28,7 +28,7 @@ import { Measurements } from './measurements.ts';
 import { pause } from './pause.ts';
 import type { KeysHash } from './peer/peer-app.ts';
 import { fetchMembers } from './peer/peer-client.ts';
-import { Peers, peerTls } from './peers.ts';
+import { Peers } from './peers.ts';
 import { publish } from './publication.ts';
 import { Quota } from './quota.ts';
 import { whenReady } from './readiness.ts';
@@ -37,6 +37,7 @@ import { allMethods } from './rpc/methods.ts';
 import { readAuthToken } from './security/auth-token.ts';
 import { Security } from './security/security.ts';
 import { openStorage, type Storage } from './storage.ts';
+import { type MemberTls, openMemberTls } from './tls/member-tls.ts';
 import { ETCD_VERSION, ROSTER_VERSION, versions } from './version.ts';
 
 export interface RunningServer {
@@ -62,14 +63,23 @@ const TICKS_LEFT = 2;
  * it. Throws a RosterError or UsageError when flags, data directory or ports cannot be used.
  */
 export async function startServer(flags: ServeFlags, log: Logger, signal: AbortSignal = NEVER): Promise<RunningServer> {
-  const tls = peerTls(flags);
   // What is wrong with its files must show before anything is made.
   readAuthToken(flags['auth-token']);
+  const tls = await openMemberTls(flags, log);
+  try {
+    return await startWithTls(flags, tls, log, signal);
+  } catch (error) {
+    tls.close();
+    throw error;
+  }
+}
+
+async function startWithTls(flags: ServeFlags, tls: MemberTls, log: Logger, signal: AbortSignal): Promise<Server> {
   const measurements = new Measurements({
     slowApplyMs: flags['warning-apply-duration'],
     onSlowApply: (slow) => log.warn(slow, 'applying a batch of entries took too long'),
   });
-  const ask = (peerUrl: string, timeoutMs: number) => fetchMembers([peerUrl], { tls, timeoutMs });
+  const ask = (peerUrl: string, timeoutMs: number) => fetchMembers([peerUrl], { tls: tls.peer, timeoutMs });
   const storage = await openStorage({
     dataDir: flags['data-dir'],
     walDir: flags['wal-dir'],
@@ -89,7 +99,7 @@ export async function startServer(flags: ServeFlags, log: Logger, signal: AbortS
   });
   let server: Server | undefined;
   try {
-    server = new Server(flags, log, storage, measurements);
+    server = new Server(flags, tls, log, storage, measurements);
     await server.start(signal);
   } catch (error) {
     await (server === undefined ? storage.close() : server.stop());
@@ -103,6 +113,7 @@ const monotonic = { nowMs: () => performance.now() };
 class Server implements RunningServer {
   readonly ended: Promise<RosterError | 'removed'>;
   readonly #flags: ServeFlags;
+  readonly #tls: MemberTls;
   readonly #log: Logger;
   readonly #identity: Identity;
   readonly #storage: Storage;
@@ -123,8 +134,9 @@ class Server implements RunningServer {
   #upkeepTicker: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(flags: ServeFlags, log: Logger, storage: Storage, measurements: Measurements) {
+  constructor(flags: ServeFlags, tls: MemberTls, log: Logger, storage: Storage, measurements: Measurements) {
     this.#flags = flags;
+    this.#tls = tls;
     this.#log = log;
     this.#identity = storage.identity;
     this.#storage = storage;
@@ -138,6 +150,7 @@ class Server implements RunningServer {
     machine.onWork = () => this.#node.requestWork();
     this.#peers = new Peers({
       flags,
+      tls: tls.peer,
       identity,
       machine,
       node: this.#node,
@@ -230,7 +243,7 @@ class Server implements RunningServer {
       onBug,
     });
     const monitoring = createMonitoringApp({ context, metrics, health, onBug });
-    this.#listeners = new ClientListeners(flags, methods, { client: app, monitoring }, log);
+    this.#listeners = new ClientListeners(flags, tls.client, methods, { client: app, monitoring }, log);
   }
 
   get clientUrls(): readonly string[] {
@@ -309,6 +322,7 @@ class Server implements RunningServer {
     });
     clearInterval(this.#ticker);
     await this.#peers.close();
+    this.#tls.close();
     await this.#storage.close();
     this.#log.info('stopped');
   }

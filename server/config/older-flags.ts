@@ -83,7 +83,7 @@ export const olderFlags: Readonly<Record<string, OlderFlag>> = {
       'distributed-tracing-sampling-rate',
       'enable-v2v3',
     ),
-    ...graduated({ boolean: true }, 'memory-mlock', 'enable-distributed-tracing'),
+    ...graduated({ boolean: true }, 'memory-mlock', 'enable-distributed-tracing', 'peer-skip-client-san-verification'),
   ]),
   'experimental-snapshot-catch-up-entries': renamed('snapshot-catchup-entries'),
   'experimental-compact-hash-check-enabled': gate('CompactHashCheck'),

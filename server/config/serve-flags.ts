@@ -12,7 +12,8 @@ import { logOutputs } from './log.ts';
 import { olderFlags, refusedFlags } from './older-flags.ts';
 import { parseRetention } from './retention.ts';
 import { type Environment, readSources, type Sources } from './sources.ts';
-import { choice, duration, flag, list, optionalUrls, originList, text, urls, whole, wordSet } from './values.ts';
+import { checkTlsFlags, tlsFlags } from './tls-flags.ts';
+import { choice, duration, flag, optionalUrls, originList, text, urls, whole, wordSet } from './values.ts';
 
 const UINT32_MAX = 0xffff_ffff;
 /** Above this a request would not fit the limits of a log record. */
@@ -106,16 +107,7 @@ export const serveFlags = {
   'grpc-keepalive-interval': duration(7_200_000, 0, 'idle time after which the server pings a client; 0: never'),
   'grpc-keepalive-timeout': duration(20_000, 1, 'how long the server waits for the answer to its ping'),
   'enable-grpc-gateway': flag(true, 'serve the JSON API under /v3'),
-  'cert-file': text('', 'PEM certificate of the client listener (with https:// listen URLs)'),
-  'key-file': text('', 'PEM key of the client listener'),
-  'trusted-ca-file': text('', 'PEM certificates that sign client certificates'),
-  'client-cert-auth': flag(false, 'demand a client certificate signed by trusted-ca-file'),
-  'peer-cert-file': text('', 'PEM certificate between members: of the peer listener, and shown to other members'),
-  'peer-key-file': text('', 'PEM key of peer-cert-file'),
-  'peer-trusted-ca-file': text('', 'PEM certificates that sign those of the members'),
-  'peer-client-cert-auth': flag(false, 'demand of other members a certificate signed by peer-trusted-ca-file'),
-  'peer-cert-allowed-cn': list('common names of which one must be in the certificate of another member'),
-  'peer-cert-allowed-hostname': list('host names of which one must be in the certificate of another member'),
+  ...tlsFlags,
   'auth-token': text(
     'simple',
     "how users are known after their password: 'simple', or jwt,sign-method=RS256,priv-key=...,pub-key=...,ttl=5m",
@@ -196,35 +188,11 @@ function settle(values: ServeFlags, given: { has(name: string): boolean }): Serv
   if (given.has('listen-client-urls') && !given.has('advertise-client-urls')) {
     throw new UsageError('--advertise-client-urls is required when --listen-client-urls is set explicitly');
   }
-  checkTls(values);
+  checkTlsFlags(values);
   if (values['initial-cluster'] === '') {
     values['initial-cluster'] = values['initial-advertise-peer-urls'].map((url) => `${values.name}=${url}`).join(',');
   }
   parseInitialCluster(values['initial-cluster']);
   parseRetention(values['auto-compaction-mode'], values['auto-compaction-retention']);
   return values;
-}
-
-function checkTls(values: ServeFlags): void {
-  const secure = (urls: readonly string[]) => urls.some((url) => url.startsWith('https:'));
-  for (const prefix of ['', 'peer-'] as const) {
-    const listen = prefix === '' ? 'listen-client-urls' : 'listen-peer-urls';
-    const [cert, key] = [`${prefix}cert-file`, `${prefix}key-file`] as const;
-    if ((values[cert] === '') !== (values[key] === ''))
-      throw new UsageError(`--${cert} and --${key} must be given together`);
-    if (secure(values[listen]) && values[cert] === '') {
-      throw new UsageError(`an https:// URL in --${listen} needs --${cert} and --${key}`);
-    }
-    if (values[`${prefix}client-cert-auth`] && values[`${prefix}trusted-ca-file`] === '') {
-      throw new UsageError(`--${prefix}client-cert-auth needs --${prefix}trusted-ca-file`);
-    }
-  }
-  for (const name of ['peer-cert-allowed-cn', 'peer-cert-allowed-hostname'] as const) {
-    if (values[name].length > 0 && !values['peer-client-cert-auth']) {
-      throw new UsageError(`--${name} needs --peer-client-cert-auth: otherwise nobody has to show a certificate`);
-    }
-  }
-  if (values['peer-cert-allowed-cn'].length > 0 && values['peer-cert-allowed-hostname'].length > 0) {
-    throw new UsageError('--peer-cert-allowed-cn and --peer-cert-allowed-hostname cannot be given together');
-  }
 }

@@ -161,7 +161,8 @@ function refuseForeign(root: string): void {
   if (inMember.includes('snap')) {
     throw refusal(`${root} is a data directory of etcd; Roster needs one of its own`);
   }
-  const expected = ['member', `${MARKER}.tmp`, 'lost+found'];
+  // fixtures: what --auto-tls has made.
+  const expected = ['member', 'fixtures', `${MARKER}.tmp`, 'lost+found'];
   const known = (name: string) => expected.includes(name) || isLockName(name);
   const used = ['wal', 'db'].some((name) => inMember.includes(name) && fs.readdirSync(join(member, name)).length > 0);
   const strange = fs.readdirSync(root).find((name) => !known(name)) ?? (used ? 'member' : undefined);

@@ -4,7 +4,11 @@
  */
 import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { createDoor } from '../tls/door.ts';
+import type { Refusal } from '../tls/refusals.ts';
+import type { Tls } from '../tls/tls.ts';
+import { ignoreCommonName } from './common-name.ts';
 import { type ConnectionEnd, Http2Connection, type Http2Options } from './connection.ts';
 import { CLIENT_PREFACE } from './frames.ts';
 
@@ -14,6 +18,9 @@ export interface ListenerLimits {
   /** From the accepted connection (with TLS: from the end of the handshake) to the bytes that tell the protocol. */
   readonly firstBytesTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
+  /** TLS handshakes under way. For one more, the oldest that has had this much time is cut off, or the new one. */
+  readonly tlsHandshakesMax: number;
+  readonly tlsHandshakePatienceMs: number;
   /** What `close` gives open requests before it closes their connections. */
   readonly closeGraceMs: number;
 }
@@ -22,12 +29,16 @@ export const LISTENER_DEFAULTS: ListenerLimits = Object.freeze({
   connectionsMax: 20_000,
   firstBytesTimeoutMs: 10_000,
   tlsHandshakeTimeoutMs: 10_000,
+  tlsHandshakesMax: 1000,
+  tlsHandshakePatienceMs: 1000,
   closeGraceMs: 5_000,
 });
 
 export interface ListenerOptions {
   /** With it the port speaks TLS only. ALPN is the listener's own. */
-  readonly tls?: TlsOptions;
+  readonly tls?: Tls | undefined;
+  /** With TLS: somebody was not let in. */
+  readonly onRefused?: (refusal: Refusal) => void;
   readonly http2: Http2Options;
   /** An HTTP/1.1 connection, none of its bytes consumed: for `httpServer.emit('connection', socket)`. */
   readonly onHttp1: (socket: Duplex) => void;
@@ -73,11 +84,21 @@ class PortListener implements Listener {
     if (options.tls === undefined) {
       this.#server = createNetServer({ noDelay: true }, (socket) => this.#sniff(socket));
     } else {
-      const handshakeTimeout = this.#limits.tlsHandshakeTimeoutMs;
-      const tls = { ...options.tls, ALPNProtocols: ['h2', 'http/1.1'], noDelay: true, handshakeTimeout };
-      this.#server = createTlsServer(tls, (socket) => this.#secured(socket));
-      // A failed handshake is the client's affair; node has destroyed the socket, or does so with this.
-      this.#server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy());
+      const { tls, onRefused = () => {} } = options;
+      this.#server = createDoor({
+        tls,
+        limits: {
+          handshakeTimeoutMs: this.#limits.tlsHandshakeTimeoutMs,
+          handshakesMax: this.#limits.tlsHandshakesMax,
+          handshakePatienceMs: this.#limits.tlsHandshakePatienceMs,
+        },
+        alpnProtocols: ['h2', 'http/1.1'],
+        onSecure: (socket) => {
+          if (!tls.policy.nameIsUser) ignoreCommonName(socket);
+          this.#secured(socket);
+        },
+        onRefused,
+      });
     }
     // The raw sockets: with TLS they are there before, and without, the handshake's end.
     this.#server.prependListener('connection', (socket: Socket) => this.#accepted(socket));
@@ -143,7 +164,6 @@ class PortListener implements Listener {
   }
 
   #secured(socket: TLSSocket): void {
-    socket.on('error', () => socket.destroy());
     if (socket.alpnProtocol === 'h2') this.#startHttp2(socket);
     else if (socket.alpnProtocol === 'http/1.1') this.#options.onHttp1(socket);
     else this.#sniff(socket);

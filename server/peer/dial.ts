@@ -5,9 +5,9 @@
 import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
 import type { Identity } from '../rpc/context.ts';
+import { dialOptions, type Tls } from '../tls/tls.ts';
 import { greeting, LANE_PATHS, type Lane, saysRemoved } from './handshake.ts';
 import type { PeerLimits } from './limits.ts';
-import { dialTls, type PeerTls } from './peer-tls.ts';
 
 export interface DialTarget {
   readonly url: string;
@@ -39,7 +39,7 @@ function zeroKey(mask: Buffer): void {
 export function dial(
   target: DialTarget,
   identity: Identity,
-  tls: PeerTls | undefined,
+  tls: Tls | undefined,
   limits: PeerLimits,
   done: (result: WebSocket | DialFailure) => void,
 ): () => void {
@@ -67,7 +67,7 @@ export function dial(
       perMessageDeflate: false,
       maxPayload: ANSWER_BYTES_MAX,
       generateMask: zeroKey,
-      ...(target.url.startsWith('https:') ? dialTls(tls) : {}),
+      ...(target.url.startsWith('https:') ? dialOptions(tls) : {}),
     });
   } catch (error) {
     // A URL that is none, a certificate that is none.

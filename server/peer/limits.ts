@@ -49,6 +49,9 @@ export interface PeerLimits {
   readonly requestTimeoutMs: number;
   readonly requestCheckIntervalMs: number;
   readonly tlsHandshakeTimeoutMs: number;
+  /** TLS handshakes under way. For one more, the oldest that has had this much time is cut off, or the new one. */
+  readonly tlsHandshakesMax: number;
+  readonly tlsHandshakePatienceMs: number;
   /** All headers of a request. */
   readonly headerBytesMax: number;
 
@@ -90,6 +93,8 @@ export const PEER_DEFAULTS: PeerLimits = Object.freeze({
   requestTimeoutMs: 10_000,
   requestCheckIntervalMs: 2000,
   tlsHandshakeTimeoutMs: 10_000,
+  tlsHandshakesMax: 200,
+  tlsHandshakePatienceMs: 1000,
   headerBytesMax: 8 * KIB,
 
   closeGraceMs: 1000,

@@ -7,13 +7,13 @@ import { request as requestHttps } from 'node:https';
 import { z } from 'zod';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
 import type { Member } from '../../core/wire/messages.ts';
+import { dialOptions, type Tls } from '../tls/tls.ts';
 import { CLUSTER_ID_HEADER, idOf } from './handshake.ts';
 import { PEER_DEFAULTS } from './limits.ts';
 import type { KeysHash } from './peer-app.ts';
-import { dialTls, type PeerTls } from './peer-tls.ts';
 
 export interface AskOptions {
-  readonly tls?: PeerTls | undefined;
+  readonly tls?: Tls | undefined;
   /** For each URL, from the first packet to the last. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
@@ -117,7 +117,7 @@ function ask(url: URL, options: AskOptions): Promise<Answer> {
       // A connection of its own: none is kept.
       agent: false,
       signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
-      ...(secure ? dialTls(tls) : {}),
+      ...(secure ? dialOptions(tls) : {}),
     });
     request.on('error', fail);
     request.on('response', (response) => {

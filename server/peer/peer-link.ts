@@ -5,15 +5,15 @@
 import { WebSocket } from 'ws';
 import type { Logger } from '../config/log.ts';
 import type { Identity } from '../rpc/context.ts';
+import type { Tls } from '../tls/tls.ts';
 import { type DialFailure, dial } from './dial.ts';
 import { hexId, type Lane } from './handshake.ts';
 import type { PeerLimits } from './limits.ts';
 import { OutgoingQueue } from './outgoing-queue.ts';
-import type { PeerTls } from './peer-tls.ts';
 
 export interface LinkOptions {
   readonly identity: Identity;
-  readonly tls: PeerTls | undefined;
+  readonly tls: Tls | undefined;
   readonly limits: PeerLimits;
   readonly log: Logger;
   readonly to: bigint;

@@ -3,17 +3,17 @@
  * strangers from exhausting it. Knows nothing of what is said on them.
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { createServer as createSecureServer, type ServerOptions } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
 import type { Logger } from '../config/log.ts';
+import { createDoor } from '../tls/door.ts';
+import { RefusalLog } from '../tls/refusals.ts';
+import { Tls } from '../tls/tls.ts';
 import type { PeerLimits } from './limits.ts';
-import { isAllowed, listenTls, type PeerTls } from './peer-tls.ts';
 
 export interface PeerListenerOptions {
-  readonly tls: PeerTls | undefined;
+  readonly tls: Tls | undefined;
   readonly limits: PeerLimits;
   readonly log: Logger;
   /** Shared by all listeners: what they hold counts together. */
@@ -27,13 +27,15 @@ export class PeerListener {
   url = '';
   readonly #options: PeerListenerOptions;
   readonly #given: string;
-  readonly #server: Server;
+  /** Listens: itself, or the TLS in front of it. */
+  readonly #server: NetServer;
+  readonly #http: Server;
 
   /** Throws a RosterError when the certificate cannot be used. */
   constructor(url: string, options: PeerListenerOptions) {
     this.#options = options;
     this.#given = url;
-    const { limits, tls } = options;
+    const { limits } = options;
     const http = {
       headersTimeout: limits.requestTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
@@ -41,15 +43,11 @@ export class PeerListener {
       maxHeaderSize: limits.headerBytesMax,
       noDelay: true,
     };
-    if (url.startsWith('https:')) {
-      this.#server = secureServer(url, { ...http, ...listenTls(tls), handshakeTimeout: limits.tlsHandshakeTimeoutMs });
-      this.#server.on('tlsClientError', (_error: Error, socket: TLSSocket) => socket.destroy());
-      this.#server.prependListener('secureConnection', (socket: TLSSocket) => this.#secured(socket));
-      this.#server.on('request', options.onRequest);
-    } else this.#server = createServer(http, options.onRequest);
+    this.#http = createServer(http, options.onRequest);
+    this.#server = url.startsWith('https:') ? this.#door(url) : this.#http;
     // The raw sockets: with TLS they are there before, and without, the handshake's end.
     this.#server.prependListener('connection', (socket: Socket) => this.#accepted(socket));
-    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+    this.#http.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       options.onUpgrade(request, socket as Socket, head),
     );
   }
@@ -79,7 +77,8 @@ export class PeerListener {
     return new Promise((resolve) => {
       // Its error says that it did not listen.
       this.#server.close(() => resolve());
-      this.#server.closeIdleConnections();
+      this.#http.closeIdleConnections();
+      if (this.#http !== this.#server) this.#http.close(() => {});
     });
   }
 
@@ -95,20 +94,27 @@ export class PeerListener {
     socket.once('close', () => sockets.delete(socket));
   }
 
-  #secured(socket: TLSSocket): void {
-    const { tls, log } = this.#options;
-    socket.on('error', () => socket.destroy());
-    if (tls === undefined || isAllowed(socket, tls)) return;
-    log.warn({ remote: socket.remoteAddress }, 'refused a certificate: it has none of the allowed names');
-    socket.destroy();
-  }
-}
-
-function secureServer(url: string, options: ServerOptions): Server {
-  try {
-    return createSecureServer(options);
-  } catch (error) {
-    const text = `cannot listen for members on ${url}: ${(error as Error).message}`;
-    throw otherError(GrpcStatus.FAILED_PRECONDITION, text, { cause: error });
+  #door(url: string): NetServer {
+    const { limits, log, tls = new Tls({}, {}) } = this.#options;
+    const refusals = new RefusalLog(log, 'peer');
+    let door: NetServer;
+    try {
+      door = createDoor({
+        tls,
+        limits: {
+          handshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
+          handshakesMax: limits.tlsHandshakesMax,
+          handshakePatienceMs: limits.tlsHandshakePatienceMs,
+        },
+        onSecure: (socket) => this.#http.emit('connection', socket),
+        onRefused: (refusal) => refusals.add(refusal),
+      });
+    } catch (error) {
+      const text = `cannot listen for members on ${url}: ${(error as Error).message}`;
+      throw otherError(GrpcStatus.FAILED_PRECONDITION, text, { cause: error });
+    }
+    // The HTTP server never listens itself; but at this event Node begins to keep account of its connections.
+    this.#http.emit('listening');
+    return door;
   }
 }

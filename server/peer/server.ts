@@ -9,17 +9,17 @@ import { WebSocketServer } from 'ws';
 import type { PeerMessage } from '../../core/node/peer-message.ts';
 import type { Logger } from '../config/log.ts';
 import type { Identity } from '../rpc/context.ts';
+import type { Tls } from '../tls/tls.ts';
 import { type Accepted, hexId, judge, type Refused, removedText } from './handshake.ts';
 import { CloseCode, IncomingConnection, type ReceivedCounters } from './incoming.ts';
 import { type PeerLimits, peerLimits } from './limits.ts';
 import { createPeerApp, type PeerAnswers } from './peer-app.ts';
 import { PeerListener } from './peer-listener.ts';
-import type { PeerTls } from './peer-tls.ts';
 
 export interface PeerServerOptions extends PeerAnswers {
   readonly identity: Identity;
   /** For https:// URLs. */
-  readonly tls?: PeerTls | undefined;
+  readonly tls?: Tls | undefined;
   readonly log: Logger;
   /**
    * A message for this member. Its `bytes` are views into the memory of the frame it came in, which nobody changes. An

@@ -7,11 +7,11 @@ import type { Transport } from '../../core/node/world.ts';
 import { assert } from '../../core/util/assert.ts';
 import type { Logger } from '../config/log.ts';
 import type { Identity } from '../rpc/context.ts';
+import type { Tls } from '../tls/tls.ts';
 import { type Lane, removedText } from './handshake.ts';
 import { type PeerLimits, peerLimits } from './limits.ts';
 import { encodeFrame, isUrgent } from './peer-frame.ts';
 import { PeerLink } from './peer-link.ts';
-import type { PeerTls } from './peer-tls.ts';
 
 /** A member as the transport knows it. */
 export interface PeerAddress {
@@ -23,7 +23,7 @@ export interface PeerAddress {
 export interface PeerTransportOptions {
   readonly identity: Identity;
   /** For https:// URLs. */
-  readonly tls?: PeerTls | undefined;
+  readonly tls?: Tls | undefined;
   readonly log: Logger;
   /**
    * Messages to the member have been or are being lost: Raft should probe it. At most once per turn of the event loop and

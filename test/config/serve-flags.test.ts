@@ -87,7 +87,7 @@ describe('readServeFlags()', () => {
       'an https:// URL in --listen-peer-urls needs --peer-cert-file and --peer-key-file',
     ],
     [['--peer-client-cert-auth'], '--peer-client-cert-auth needs --peer-trusted-ca-file'],
-    [['--peer-cert-allowed-cn', 'a'], '--peer-cert-allowed-cn needs --peer-client-cert-auth'],
+    [['--peer-cert-allowed-cn', 'a'], '--peer-cert-allowed-cn needs --peer-trusted-ca-file'],
     [
       [
         '--peer-client-cert-auth',

@@ -7,6 +7,7 @@ import type { MessageType } from '../../core/wire/schema.ts';
 import { type GrpcHandler, grpcHandler } from '../../server/grpc/server.ts';
 import { createListener, type Listener } from '../../server/http2/listener.ts';
 import type { CallContext, Method, Responder, UnaryDone } from '../../server/rpc/service.ts';
+import { Tls } from '../../server/tls/tls.ts';
 import { CERTIFICATE, PRIVATE_KEY } from '../http2/certificate.ts';
 
 /** Real clients of another make as judges: @grpc/grpc-js on node:http2, over real sockets. */
@@ -81,7 +82,7 @@ async function serve(
     http2: { ...limits, onStream: handler },
     onHttp1: (socket) => socket.destroy(),
     limits: { closeGraceMs: 20_000 },
-    ...(tls ? { tls: { cert: CERTIFICATE, key: PRIVATE_KEY } } : {}),
+    ...(tls ? { tls: new Tls({}, { own: { cert: CERTIFICATE, key: PRIVATE_KEY } }) } : {}),
   });
   const { port } = await listener.listen(0, '127.0.0.1');
   return Object.assign(state, { listener, handler, port });

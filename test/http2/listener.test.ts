@@ -7,12 +7,13 @@ import type { ConnectionEnd } from '../../server/http2/connection.ts';
 import { Setting } from '../../server/http2/frames.ts';
 import { createListener, type Listener, type ListenerOptions } from '../../server/http2/listener.ts';
 import type { Http2Stream } from '../../server/http2/stream.ts';
+import { Tls } from '../../server/tls/tls.ts';
 import { CERTIFICATE, PRIVATE_KEY } from './certificate.ts';
 import { answerOk, headers, record, settings, windowUpdate } from './support.ts';
 
 const HOST = '127.0.0.1';
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const TLS = { cert: CERTIFICATE, key: PRIVATE_KEY };
+const TLS = new Tls({}, { own: { cert: CERTIFICATE, key: PRIVATE_KEY } });
 
 let web: Server;
 const open: { close(): unknown }[] = [];

@@ -14,9 +14,9 @@ import { greeting, LANE_PATHS, type Lane } from '../../server/peer/handshake.ts'
 import type { PeerLimits } from '../../server/peer/limits.ts';
 import type { PeerAnswers } from '../../server/peer/peer-app.ts';
 import { decodeFrame, encodeFrame } from '../../server/peer/peer-frame.ts';
-import type { PeerTls } from '../../server/peer/peer-tls.ts';
 import { PeerServer } from '../../server/peer/server.ts';
 import { PeerTransport } from '../../server/peer/transport.ts';
+import type { Tls } from '../../server/tls/tls.ts';
 
 export const CLUSTER = 0xc1a5n;
 const HOST = '127.0.0.1';
@@ -45,7 +45,7 @@ export function pause(ms: number): Promise<void> {
 
 export interface MemberOptions {
   clusterId?: bigint;
-  tls?: PeerTls;
+  tls?: Tls;
   /** Listen URL; the host is kept for dialing. */
   url?: string;
   limits?: Partial<PeerLimits>;

@@ -1,23 +1,23 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { fetchMembers } from '../../server/peer/peer-client.ts';
-import { type PeerTls, readPeerTls } from '../../server/peer/peer-tls.ts';
+import { Tls, type TlsPolicy } from '../../server/tls/tls.ts';
 import { pem } from './certificates.ts';
 import { append, chunk, closeAll, connected, heartbeat, startMember, until } from './rig.ts';
 
 afterEach(closeAll);
 
 const url = 'https://127.0.0.1:0';
-const open: PeerTls = { ca: pem.ca, clientCertAuth: false, allowedCn: [], allowedHostname: [] };
-const member: PeerTls = { ...open, ...pem.member, clientCertAuth: true };
-const guest: PeerTls = { ...open, ...pem.guest };
-const stranger: PeerTls = { ...open, ...pem.other };
+const tls = (own: { cert: string; key: string } | undefined, policy: Partial<TlsPolicy> = {}) =>
+  new Tls(policy, { ca: [pem.ca], ...(own && { own }) });
+const demand = { demandCertificate: true };
+const open = tls(undefined);
+const member = tls(pem.member, demand);
+const guest = tls(pem.guest);
+const stranger = tls(pem.other);
 
 /** Why member 1, with `dialing`, cannot reach member 2, with `listening`; '' when it can. */
-async function reasonAgainst(dialing: PeerTls | undefined, listening: PeerTls): Promise<string> {
+async function reasonAgainst(dialing: Tls | undefined, listening: Tls): Promise<string> {
   const one = await startMember(1n, dialing === undefined ? {} : { tls: dialing });
   const two = await startMember(2n, { tls: listening, url });
   one.transport.setMembers([two.address()]);
@@ -49,7 +49,7 @@ describe('TLS between members', () => {
   });
 
   it('needs no certificate of who dials unless it is demanded', async () => {
-    expect(await reasonAgainst(open, { ...member, clientCertAuth: false })).toBe('');
+    expect(await reasonAgainst(open, tls(pem.member))).toBe('');
     expect(await reasonAgainst(open, member)).toMatch(/certificate required|ECONNRESET|socket hang up/);
   });
 
@@ -60,19 +60,21 @@ describe('TLS between members', () => {
 
   it('demands one with an allowed name, if there are any', async () => {
     const cut = /ECONNRESET|socket hang up|disconnected/;
-    expect(await reasonAgainst(member, { ...member, allowedCn: ['x', 'member'] })).toBe('');
-    expect(await reasonAgainst(guest, { ...member, allowedCn: ['x', 'member'] })).toMatch(cut);
-    expect(await reasonAgainst(guest, { ...member, allowedHostname: ['x', 'guest.example'] })).toBe('');
-    expect(await reasonAgainst(member, { ...member, allowedHostname: ['x', 'guest.example'] })).toMatch(cut);
-    // Without the demand for a certificate, nobody has the name.
-    expect(await reasonAgainst(open, { ...member, clientCertAuth: false, allowedCn: ['member'] })).toMatch(cut);
+    expect(await reasonAgainst(member, tls(pem.member, { ...demand, allowedCn: ['x', 'member'] }))).toBe('');
+    expect(await reasonAgainst(guest, tls(pem.member, { ...demand, allowedCn: ['x', 'member'] }))).toMatch(cut);
+    expect(await reasonAgainst(guest, tls(pem.member, { ...demand, allowedHostname: ['x', 'guest.example'] }))).toBe(
+      '',
+    );
+    expect(
+      await reasonAgainst(member, tls(pem.member, { ...demand, allowedHostname: ['x', 'guest.example'] })),
+    ).toMatch(cut);
   });
 
   it('reaches nobody whose certificate is not signed by the authority, or is for another host', async () => {
-    expect(await reasonAgainst(open, { ...stranger, clientCertAuth: false })).toMatch(/self-signed certificate/);
+    expect(await reasonAgainst(open, stranger)).toMatch(/self-signed certificate/);
     expect(await reasonAgainst(undefined, member)).toMatch(/certificate/);
     const one = await startMember(1n, { tls: open });
-    const two = await startMember(2n, { tls: { ...guest }, url: 'https://localhost:0' });
+    const two = await startMember(2n, { tls: guest, url: 'https://localhost:0' });
     one.transport.setMembers([two.address()]);
     await until(() => one.log.some(({ reason }) => /does not match certificate's altnames/.test(String(reason))));
   });
@@ -92,42 +94,9 @@ describe('TLS between members', () => {
   });
 });
 
-describe('the files of TLS', () => {
-  const flags = {
-    'peer-cert-file': '',
-    'peer-key-file': '',
-    'peer-trusted-ca-file': '',
-    'peer-client-cert-auth': false,
-    'peer-cert-allowed-cn': [],
-    'peer-cert-allowed-hostname': [],
-  };
-
-  it('are read once, and named when they cannot be', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'roster-peer-tls-'));
-    try {
-      const file = (name: string, text: string) => {
-        writeFileSync(join(folder, name), text);
-        return join(folder, name);
-      };
-      const tls = readPeerTls({
-        ...flags,
-        'peer-cert-file': file('cert', pem.member.cert),
-        'peer-key-file': file('key', pem.member.key),
-        'peer-trusted-ca-file': file('ca', pem.ca),
-        'peer-client-cert-auth': true,
-        'peer-cert-allowed-cn': ['member'],
-      });
-      expect(await reasonAgainst(tls, tls)).toBe('');
-      expect(readPeerTls(flags)).toEqual({ clientCertAuth: false, allowedCn: [], allowedHostname: [] });
-      const missing = { ...flags, 'peer-trusted-ca-file': join(folder, 'none') };
-      expect(() => readPeerTls(missing)).toThrow(/^--peer-trusted-ca-file: ENOENT/);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
-
-  it('that are none are refused at start, and while dialing', async () => {
-    const broken = { ...member, key: 'no key' };
+describe('credentials that are none', () => {
+  it('are refused at start, and while dialing', async () => {
+    const broken = tls({ cert: pem.member.cert, key: 'no key' });
     await expect(startMember(1n, { tls: broken, url })).rejects.toThrow(/^cannot listen for members on https:/);
     const one = await startMember(1n, { tls: broken });
     one.transport.setMembers([{ id: 2n, peerUrls: ['https://127.0.0.1:1'] }]);
