@@ -6,6 +6,8 @@
 import { RosterError } from '../../core/errors.ts';
 import type { ApplyResult } from '../../core/node/machine.ts';
 import type { Node } from '../../core/node/node.ts';
+import { changed, confChangeOf } from '../../core/raft/conf-change.ts';
+import type { ConfState } from '../../core/raft/messages.ts';
 import type { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import { type MemberChange, Member as MemberRow } from '../../core/wire/messages.ts';
@@ -80,6 +82,7 @@ export class Operator {
     const { conf, entries } = this.#host.state;
     if (conf === undefined) return;
     const ids = new Set([...conf.voters, ...conf.voters_outgoing, ...conf.learners, ...conf.learners_next]);
+    if (this.#over) for (const id of this.#coming(conf)) ids.add(id);
     for (const id of this.#adding) {
       if (!ids.has(id)) continue;
       this.#adding.delete(id);
@@ -92,6 +95,15 @@ export class Operator {
       if (this.#over) continue;
       this.#host.time.after(this.#prng.float() * GHOST_MS_MAX, () => this.#host.discard(member));
     }
+  }
+
+  /** Voters that somebody's log has already: without them the change may never be made. */
+  #coming(conf: ConfState): bigint[] {
+    const { raft, state } = this.#host;
+    return raft.changesAfter(state.confIndex).flatMap((entry) => {
+      const next = changed(conf, confChangeOf(entry));
+      return next instanceof Error ? [] : next.voters;
+    });
   }
 
   #pick<T>(from: readonly T[]): T | undefined {
