@@ -2,7 +2,7 @@
  * The doors clients come through: one listener per client URL, each serving gRPC, the JSON gateway and plain HTTP on
  * one port. Owns sockets and their orderly end; what is behind the doors is given.
  */
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { GrpcStatus, otherError, rosterError } from '../core/errors.ts';
@@ -10,6 +10,8 @@ import { AssertionError } from '../core/util/assert.ts';
 import type { Logger } from './config/log.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
 import { type GrpcHandler, grpcHandler, isGrpc } from './grpc/server.ts';
+import { jsonBytesMax } from './http/gateway.ts';
+import { WebSockets, wantsWebSocket } from './http/web-socket.ts';
 import { serveFetch } from './http2/fetch.ts';
 import { createListener, type Listener } from './http2/listener.ts';
 import type { Http2Stream } from './http2/stream.ts';
@@ -18,8 +20,6 @@ import type { Method } from './rpc/service.ts';
 import { RefusalLog } from './tls/refusals.ts';
 import type { Tls } from './tls/tls.ts';
 
-/** A JSON body stands for a message about this much smaller. */
-const JSON_OVERHEAD = 2;
 /** HTTP/1.1: from the first byte of a request to the last of its headers. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const HEADERS_CHECK_INTERVAL_MS = 2_000;
@@ -44,6 +44,7 @@ interface HttpSide {
   readonly app: Hono;
   /** Never listens: it is handed sockets. */
   readonly server: Server;
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
 export class ClientListeners {
@@ -53,6 +54,7 @@ export class ClientListeners {
   readonly #grpc: GrpcHandler;
   readonly #client: HttpSide;
   readonly #monitoring: HttpSide;
+  readonly #webSockets: WebSockets;
   readonly #listeners: Listener[] = [];
   #urls: string[] = [];
 
@@ -69,8 +71,17 @@ export class ClientListeners {
         log.error({ error }, 'a call failed in an unforeseen way');
       },
     });
-    this.#client = httpSide(apps.client);
+    // Node 24.9 and later ask, and its types do not know that yet.
+    this.#client = httpSide(apps.client, { shouldUpgradeCallback: wantsWebSocket });
     this.#monitoring = httpSide(apps.monitoring);
+    const { app, server, onRequest } = this.#client;
+    this.#webSockets = new WebSockets({
+      fetch: app.fetch,
+      onRequest,
+      limits: { messageBytesMax: jsonBytesMax(flags['max-request-bytes']) },
+      onBug: (error) => log.error({ error }, 'a WebSocket failed in an unforeseen way'),
+    });
+    server.on('upgrade', (request, socket, head) => this.#webSockets.upgrade(request, socket, head));
   }
 
   /** The URLs listened on, with the ports they got. */
@@ -139,7 +150,7 @@ export class ClientListeners {
     const timer = setTimeout(() => {
       for (const server of servers) server.closeAllConnections();
     }, HTTP1_GRACE_MS);
-    await closed;
+    await Promise.all([closed, this.#webSockets.close()]);
     clearTimeout(timer);
   }
 
@@ -147,7 +158,8 @@ export class ClientListeners {
   #onStream(stream: Http2Stream, secure: boolean, { grpc, http }: Door): void {
     if (grpc && (http === undefined || !secure || isGrpc(stream.headers))) this.#grpc(stream);
     else {
-      const limits = { bodyBytesMax: this.#flags['max-request-bytes'] * JSON_OVERHEAD };
+      // The body of a stream is as long as the client likes; who reads it limits each message.
+      const limits = { bodyBytesMax: Number.POSITIVE_INFINITY };
       const environment = secure ? { commonName: stream.commonName } : {};
       const fetch = (request: Request) => http!.app.fetch(request, environment);
       serveFetch(stream, fetch, limits, (error) => this.#log.error({ error }, 'an HTTP request failed'));
@@ -155,21 +167,21 @@ export class ClientListeners {
   }
 }
 
-function httpSide(app: Hono): HttpSide {
-  const options = {
+function httpSide(app: Hono, more: object = {}): HttpSide {
+  const options: ServerOptions = {
+    ...more,
     headersTimeout: HEADERS_TIMEOUT_MS,
     connectionsCheckingInterval: HEADERS_CHECK_INTERVAL_MS,
     // The body of a watch is open for as long as the client likes.
     requestTimeout: 0,
   };
-  const server = createServer(options, (request, response) => {
-    void requestListener(request, response);
-  });
-  const requestListener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => void listener(request, response);
+  const server = createServer(options, onRequest);
   // Our listeners hand it their sockets, so it never listens itself; but at this event Node begins to keep account of
   // connections, without which neither slow headers are cut off nor idle connections found.
   server.emit('listening');
-  return { app, server };
+  return { app, server, onRequest };
 }
 
 function keepalive(flags: ServeFlags): { keepaliveTimeMs?: number; keepaliveTimeoutMs: number } {

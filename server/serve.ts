@@ -211,7 +211,7 @@ class Server implements RunningServer {
       stopping: this.#over.signal,
     });
     const slowCalls = new SlowReports((slow: SlowCall) => log.warn(slow, 'a request took too long'));
-    const { methods, counts } = counted(allMethods(context), {
+    const { methods, counts, clients } = counted(allMethods(context), {
       slowMs: flags['warning-unary-request-duration'],
       onSlow: (slow) => slowCalls.add(slow),
     });
@@ -219,6 +219,7 @@ class Server implements RunningServer {
     const health = new HealthCounts();
     const metrics = createMetrics(context, {
       calls: counts,
+      clients,
       peers: this.#peers,
       leaders: this.#leaders,
       health,

@@ -1,12 +1,13 @@
 /**
  * etcd's dialect of protobuf's JSON mapping, as its HTTP gateway speaks it: proto names, 64-bit integers as strings,
- * octets as base64, enums by name, zero values left out. Reads both spellings of a name and of a number. Decides
- * nothing about requests: a missing field is its default.
+ * octets as base64, enums by name, zero values left out. Reads what Go's protojson reads, and says what is wrong in its
+ * words. Decides nothing about requests: a missing field is its default.
  */
 import { GrpcStatus, otherError, type RosterError } from '../errors.ts';
 import { type ByteString, fromBase64, fromByteString, toBase64, toByteString } from '../util/bytes.ts';
+import { endOfScalar, endOfValue, skipSpace } from './json-text.ts';
 import { emptyMessage, type Fielded, type FieldPlan, nestedPlan, type Plan, planOf } from './plan.ts';
-import type { EnumType, MessageType } from './schema.ts';
+import type { EnumType, Kind, MessageType } from './schema.ts';
 
 /** `message` as one line of JSON. Missing fields count as unset. */
 export function toJson<T extends object>(type: MessageType<T>, message: Partial<T>): string {
@@ -14,12 +15,15 @@ export function toJson<T extends object>(type: MessageType<T>, message: Partial<
 }
 
 /**
- * The message that `source` describes: JSON text when it is a string, else a value JSON.parse could have made. Unknown
- * fields are ignored, `null` is the default. Throws a RosterError INVALID_ARGUMENT that names the field at fault.
+ * The message that the first value in `text` describes; what follows it is not looked at. Unknown fields and unknown names
+ * of enum values are ignored, `null` is the default. Throws a RosterError INVALID_ARGUMENT that says what is wrong, and
+ * where.
  */
-export function fromJson<T extends object>(type: MessageType<T>, source: unknown): T {
+export function fromJson<T extends object>(type: MessageType<T>, text: string): T {
   const plan = planOf(type);
-  return fromPlain(plan, typeof source === 'string' ? parse(source) : source, '', plan.depthMax) as T;
+  const start = skipSpace(text, 0);
+  const value = text.slice(start, endOfValue(text, start));
+  return new Reader(value).message(plan, plan.depthMax) as T;
 }
 
 // ---- writing
@@ -68,42 +72,16 @@ function nameOf(type: EnumType, number: number): string | undefined {
 
 // ---- reading
 
-function invalid(what: string): RosterError {
-  return otherError(GrpcStatus.INVALID_ARGUMENT, what);
-}
+const camelNames = new WeakMap<FieldPlan, string>();
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(quoteLongIntegers(text));
-  } catch (cause) {
-    throw otherError(GrpcStatus.INVALID_ARGUMENT, `invalid JSON: ${(cause as Error).message}`, { cause });
+/** Protobuf's JSON name of a field. */
+function jsonName(field: FieldPlan): string {
+  let name = camelNames.get(field);
+  if (name === undefined) {
+    name = field.name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+    camelNames.set(field, name);
   }
-}
-
-/** JSON.parse would round integers of 16 and more digits; as strings they stay exact. */
-function quoteLongIntegers(text: string): string {
-  if (!/\d{16}/.test(text)) return text;
-  const parts: string[] = [];
-  let at = 0;
-  while (at < text.length) {
-    const quote = text.indexOf('"', at);
-    const plainEnd = quote === -1 ? text.length : quote;
-    parts.push(text.slice(at, plainEnd).replace(/(?<![\w.+-])-?[1-9]\d{15,}(?![\d.eE])/g, '"$&"'));
-    at = quote === -1 ? text.length : endOfString(text, quote);
-    parts.push(text.slice(plainEnd, at));
-  }
-  return parts.join('');
-}
-
-/** Where the string that begins with the quote at `open` ends, its closing quote included. */
-function endOfString(text: string, open: number): number {
-  for (let at = open + 1; ; at++) {
-    at = text.indexOf('"', at);
-    if (at === -1) return text.length;
-    let backslashes = 0;
-    while (text[at - 1 - backslashes] === '\\') backslashes++;
-    if (backslashes % 2 === 0) return at + 1;
-  }
+  return name;
 }
 
 const names = new WeakMap<Plan, ReadonlyMap<string, FieldPlan>>();
@@ -112,70 +90,189 @@ const names = new WeakMap<Plan, ReadonlyMap<string, FieldPlan>>();
 function namesOf(plan: Plan): ReadonlyMap<string, FieldPlan> {
   let map = names.get(plan);
   if (map === undefined) {
-    const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-    map = new Map(plan.fields.flatMap((field) => [[camel(field.name), field] as const, [field.name, field] as const]));
+    map = new Map(plan.fields.flatMap((field) => [[jsonName(field), field] as const, [field.name, field] as const]));
     names.set(plan, map);
   }
   return map;
 }
 
-/** `path` is the place inside the request, for errors: `` or `success[0].request_put.` */
-function fromPlain(plan: Plan, source: unknown, path: string, depthLeft: number): Fielded {
-  if (depthLeft === 0) throw invalid(`proto: messages nested deeper than ${plan.depthMax}`);
-  if (typeof source !== 'object' || source === null || Array.isArray(source)) {
-    throw invalid(`proto: ${path === '' ? 'the request' : `field ${path.slice(0, -1)}`} must be a JSON object`);
+/** As protobuf's descriptors call the kinds of scalars. */
+const KIND_NAMES: Readonly<Record<Exclude<Kind, 'message'>, string>> = {
+  int64: 'int64',
+  uint64: 'uint64',
+  revision: 'int64',
+  counter: 'uint64',
+  int32: 'int32',
+  uint32: 'uint32',
+  enum: 'enum',
+  bool: 'bool',
+  bytes: 'bytes',
+  key: 'bytes',
+  string: 'string',
+};
+
+/** Reads the one value that a text is. That it is valid JSON is known. */
+class Reader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
   }
-  const message = emptyMessage(plan);
-  const known = namesOf(plan);
-  for (const name of Object.keys(source)) {
-    const field = known.get(name);
-    const value = (source as Fielded)[name];
-    if (field === undefined || value === null || value === undefined) continue;
-    const here = path + field.name;
-    if (field.rivals.some((rival) => message[rival] !== undefined)) {
-      throw invalid(`proto: field ${here}: oneof ${field.oneof} is already set`);
+
+  message(plan: Plan, depthLeft: number): Fielded {
+    if (depthLeft === 0) throw refusal(`messages nested deeper than ${plan.depthMax}`);
+    this.#open('{');
+    const message = emptyMessage(plan);
+    const known = namesOf(plan);
+    const seen = new Set<FieldPlan>();
+    while (this.#more('}')) {
+      const nameAt = this.#at;
+      const raw = this.#scalar();
+      const field = known.get(unquoted(raw));
+      this.#at = skipSpace(this.#text, this.#at) + 1;
+      this.#space();
+      if (field === undefined) {
+        this.#at = endOfValue(this.#text, this.#at);
+        continue;
+      }
+      if (seen.has(field)) throw this.#refusal(nameAt, `duplicate field ${raw}`);
+      seen.add(field);
+      if (this.#text[this.#at] === 'n') {
+        this.#scalar();
+        continue;
+      }
+      if (field.rivals.some((rival) => message[rival] !== undefined)) {
+        const oneof = `${plan.name}.${field.oneof}`;
+        throw this.#refusal(nameAt, `error parsing ${raw}, oneof ${oneof} is already set`);
+      }
+      const value = field.repeated ? this.#list(field, depthLeft) : this.#value(field, depthLeft);
+      if (value !== undefined) message[field.name] = value;
     }
-    message[field.name] = field.repeated
-      ? readList(field, value, here, depthLeft)
-      : read(field, value, here, depthLeft);
+    return message;
   }
-  return message;
+
+  #list(field: FieldPlan, depthLeft: number): unknown[] {
+    this.#open('[');
+    const list: unknown[] = [];
+    while (this.#more(']')) {
+      const value = this.#value(field, depthLeft);
+      if (value !== undefined) list.push(value);
+    }
+    return list;
+  }
+
+  /** `undefined`: an enum value that is not known. */
+  #value(field: FieldPlan, depthLeft: number): unknown {
+    if (field.kind === 'message') return this.message(nestedPlan(field), depthLeft - 1);
+    const at = this.#at;
+    const c = this.#text[at];
+    if (c !== '{' && c !== '[') {
+      const raw = this.#scalar();
+      const value = field.kind === 'enum' ? enumOf(field.enumType!, raw) : scalarOf(field.kind, raw);
+      if (value === UNKNOWN) return undefined;
+      if (value !== undefined) return value;
+    }
+    const raw = this.#text.slice(at, c === '{' || c === '[' ? at + 1 : this.#at);
+    const kind = KIND_NAMES[field.kind];
+    throw this.#refusal(at, `invalid value for ${kind} field ${jsonName(field)}: ${shortened(raw)}`);
+  }
+
+  /** Takes `bracket`; throws when there is something else. */
+  #open(bracket: '{' | '['): void {
+    const at = this.#at;
+    if (this.#text[at] !== bracket) {
+      const c = this.#text[at]!;
+      const raw = c === '{' || c === '[' ? c : this.#text.slice(at, endOfScalar(this.#text, at));
+      throw refusal(`syntax error ${this.#position(at)}: unexpected token ${shortened(raw)}`);
+    }
+    this.#at++;
+  }
+
+  /** Goes on to the next member, or over the closing bracket. */
+  #more(closing: '}' | ']'): boolean {
+    this.#space();
+    if (this.#text[this.#at] === ',') {
+      this.#at++;
+      this.#space();
+    }
+    if (this.#text[this.#at] !== closing) return true;
+    this.#at++;
+    return false;
+  }
+
+  #space(): void {
+    this.#at = skipSpace(this.#text, this.#at);
+  }
+
+  #scalar(): string {
+    const start = this.#at;
+    this.#at = endOfScalar(this.#text, start);
+    return this.#text.slice(start, this.#at);
+  }
+
+  #refusal(at: number, what: string): RosterError {
+    return refusal(`${this.#position(at)}: ${what}`);
+  }
+
+  /** As a reader counts: lines from one, columns in characters from one. */
+  #position(at: number): string {
+    const before = this.#text.slice(0, at);
+    const line = before.split('\n').length;
+    const column = [...before.slice(before.lastIndexOf('\n') + 1)].length + 1;
+    return `(line ${line}:${column})`;
+  }
 }
 
-function readList(field: FieldPlan, value: unknown, path: string, depthLeft: number): unknown[] {
-  if (!Array.isArray(value)) throw invalid(`proto: field ${path} must be a JSON array`);
-  return value.map((item, index) => read(field, item, `${path}[${index}]`, depthLeft));
+/** A value that is wrong is shown, but not all of a large one. */
+const SHOWN_CHARS_MAX = 256;
+
+function shortened(raw: string): string {
+  return raw.length <= SHOWN_CHARS_MAX ? raw : `${raw.slice(0, SHOWN_CHARS_MAX)}...`;
 }
 
-function read(field: FieldPlan, value: unknown, path: string, depthLeft: number): unknown {
-  switch (field.kind) {
+function refusal(what: string): RosterError {
+  return otherError(GrpcStatus.INVALID_ARGUMENT, `proto: ${what}`);
+}
+
+function unquoted(raw: string): string {
+  return raw.includes('\\') ? (JSON.parse(raw) as string) : raw.slice(1, -1);
+}
+
+/** What `raw` says, or undefined when it is no value of that kind. */
+function scalarOf(kind: Exclude<Kind, 'message' | 'enum'>, raw: string): unknown {
+  switch (kind) {
     case 'int64':
-      return readInteger(value, path, MIN_INT64, MAX_INT64);
+      return integerOf(raw, MIN_INT64, MAX_INT64);
     case 'uint64':
-      return readInteger(value, path, 0n, MAX_UINT64);
+      return integerOf(raw, 0n, MAX_UINT64);
     case 'revision':
-      return saturated(readInteger(value, path, MIN_INT64, MAX_INT64));
+      return saturated(integerOf(raw, MIN_INT64, MAX_INT64));
     case 'counter':
-      return saturated(readInteger(value, path, 0n, MAX_UINT64));
+      return saturated(integerOf(raw, 0n, MAX_UINT64));
     case 'int32':
-      return Number(readInteger(value, path, MIN_INT32, MAX_INT32));
+      return small(integerOf(raw, MIN_INT32, MAX_INT32));
     case 'uint32':
-      return Number(readInteger(value, path, 0n, MAX_UINT32));
-    case 'enum':
-      return readEnum(field.enumType!, value, path);
+      return small(integerOf(raw, 0n, MAX_UINT32));
     case 'bool':
-      if (typeof value !== 'boolean') throw invalid(`proto: field ${path} must be true or false`);
-      return value;
-    case 'bytes':
-      return readBytes(value, path);
-    case 'key':
-      return toByteString(readBytes(value, path));
+      return raw === 'true' ? true : raw === 'false' ? false : undefined;
     case 'string':
-      if (typeof value !== 'string') throw invalid(`proto: field ${path} must be a string`);
-      return value;
-    case 'message':
-      return fromPlain(nestedPlan(field), value, `${path}.`, depthLeft - 1);
+      return raw[0] === '"' ? wellFormed(unquoted(raw)) : undefined;
+    case 'bytes':
+      return octetsOf(raw);
+    case 'key': {
+      const octets = octetsOf(raw);
+      return octets === undefined ? undefined : toByteString(octets);
+    }
   }
+}
+
+const UNKNOWN = Symbol('a name that is not in the table');
+
+function enumOf(type: EnumType, raw: string): number | typeof UNKNOWN | undefined {
+  if (raw[0] !== '"') return small(integerOf(raw, MIN_INT32, MAX_INT32));
+  const name = unquoted(raw);
+  return Object.hasOwn(type.values, name) ? type.values[name]! : UNKNOWN;
 }
 
 const MIN_INT64 = -(2n ** 63n);
@@ -187,33 +284,43 @@ const MAX_UINT32 = 2n ** 32n - 1n;
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** More digits than any 64-bit integer has: BigInt of a hostile megabyte of digits would take seconds. */
-const INTEGER_CHARS_MAX = 24;
+const DIGITS_MAX = 20;
+const NUMBER = /^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/;
 
-function readInteger(value: unknown, path: string, min: bigint, max: bigint): bigint {
-  let integer: bigint | undefined;
-  if (typeof value === 'number' && Number.isInteger(value)) integer = BigInt(value);
-  else if (typeof value === 'string' && value.length <= INTEGER_CHARS_MAX && /^-?\d+$/.test(value)) {
-    integer = BigInt(value);
-  }
-  if (integer === undefined) throw invalid(`proto: field ${path} must be an integer`);
-  if (integer < min || integer > max) throw invalid(`proto: field ${path} is out of range: ${integer}`);
-  return integer;
+/** A whole number, as itself or as a string, in whatever notation. */
+function integerOf(raw: string, min: bigint, max: bigint): bigint | undefined {
+  const match = NUMBER.exec(raw[0] === '"' ? unquoted(raw) : raw);
+  if (match === null) return undefined;
+  const [, sign, whole = '', fraction = '', exponent = '0'] = match;
+  const digits = `${whole}${fraction}`.replace(/^0+/, '');
+  const significant = digits.replace(/0+$/, '');
+  const zeros = Number(exponent) - fraction.length + digits.length - significant.length;
+  if (significant === '') return sign === '-' && min === 0n ? undefined : 0n;
+  if (zeros < 0 || significant.length + zeros > DIGITS_MAX) return undefined;
+  const integer = BigInt(`${sign}${significant}${'0'.repeat(zeros)}`);
+  return integer < min || integer > max ? undefined : integer;
 }
 
-function saturated(value: bigint): number {
+/** Half of a surrogate pair is no character, and would come back as another one. */
+function wellFormed(text: string): string | undefined {
+  return /\p{Surrogate}/u.test(text) ? undefined : text;
+}
+
+function small(value: bigint | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+function saturated(value: bigint | undefined): number | undefined {
+  if (value === undefined) return undefined;
   return Number(value > MAX_SAFE ? MAX_SAFE : value < -MAX_SAFE ? -MAX_SAFE : value);
 }
 
-function readEnum(type: EnumType, value: unknown, path: string): number {
-  if (typeof value === 'string') {
-    if (Object.hasOwn(type.values, value)) return type.values[value]!;
-    throw invalid(`proto: field ${path}: ${type.name} has no value ${JSON.stringify(value.slice(0, 64))}`);
-  }
-  return Number(readInteger(value, path, MIN_INT32, MAX_INT32));
-}
-
-function readBytes(value: unknown, path: string): Uint8Array {
-  const octets = typeof value === 'string' ? fromBase64(value) : undefined;
-  if (octets === undefined) throw invalid(`proto: field ${path} must be a string of base64`);
-  return octets;
+/** Base64 of either alphabet, padded or not; line breaks in it do not matter. */
+function octetsOf(raw: string): Uint8Array | undefined {
+  if (raw[0] !== '"') return undefined;
+  const text = unquoted(raw);
+  const padded = text.length % 4 === 0;
+  const bare = /[\r\n]/.test(text) ? text.replace(/[\r\n]/g, '') : text;
+  if (padded ? bare.length % 4 !== 0 : bare.includes('=')) return undefined;
+  return /[-_]/.test(bare) && /[+/]/.test(bare) ? undefined : fromBase64(bare);
 }

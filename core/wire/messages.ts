@@ -742,6 +742,18 @@ export const HealthCheckResponse = message('grpc.health.v1.HealthCheckResponse',
   status: enumeration(1, ServingStatus),
 });
 export type HealthCheckResponse = Decoded<typeof HealthCheckResponse>;
+export const HealthListRequest = message('grpc.health.v1.HealthListRequest', {});
+export type HealthListRequest = Decoded<typeof HealthListRequest>;
+/** One entry of the map, as it is on the wire. */
+export const HealthListEntry = message('grpc.health.v1.HealthListResponse.StatusesEntry', {
+  key: string(1),
+  value: sub(2, () => HealthCheckResponse),
+});
+export type HealthListEntry = Decoded<typeof HealthListEntry>;
+export const HealthListResponse = message('grpc.health.v1.HealthListResponse', {
+  statuses: repeated(sub(1, () => HealthListEntry)),
+});
+export type HealthListResponse = Decoded<typeof HealthListResponse>;
 
 // ---- Roster's own: what a log entry holds (core/apply decodes it on every replica)
 

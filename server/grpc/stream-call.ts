@@ -5,6 +5,7 @@ import { encode } from '../../core/wire/binary.ts';
 import type { CloseReason, Http2Stream } from '../http2/stream.ts';
 import type { Responder, StreamHandler, StreamMethod } from '../rpc/service.ts';
 import { Call, type CallEnvironment, prefixed } from './call.ts';
+import { none, tooMany } from './cardinality.ts';
 import { decodeRequest } from './decode.ts';
 import { PREFIX_BYTES } from './message-reader.ts';
 import { RESPONSE_HEADERS } from './status.ts';
@@ -32,6 +33,7 @@ export class StreamCall extends Call {
   readonly #open: Set<StreamCall>;
   readonly #responder: CallResponder;
   #handler: StreamHandler<object> | undefined;
+  #messages = 0;
 
   /** `open` holds the calls that are under way. */
   constructor(environment: CallEnvironment, stream: Http2Stream, method: StreamMethod, open: Set<StreamCall>) {
@@ -54,11 +56,17 @@ export class StreamCall extends Call {
   }
 
   message(bytes: Uint8Array, start: number, end: number): boolean {
+    if (++this.#messages > 1 && this.#method.single) throw tooMany();
     this.#handler?.message(decodeRequest(this.#method.request, bytes, start, end));
     return !this.over;
   }
 
   protected override halfClosed(): void {
+    if (this.#messages === 0 && this.#method.single) {
+      const { status, message } = none();
+      this.fail(status, message);
+      return;
+    }
     try {
       this.#handler?.halfClose();
     } catch (error) {

@@ -1,10 +1,11 @@
 /** A call of one request and one response. Owns the request until it is whole; see call.ts for the rest. */
-import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
+import { RosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import type { UnaryMethod } from '../rpc/service.ts';
 import { Call, type CallEnvironment, prefixed } from './call.ts';
+import { none, tooMany } from './cardinality.ts';
 import { decodeRequest } from './decode.ts';
 import { PREFIX_BYTES } from './message-reader.ts';
 import { OK_TRAILERS, RESPONSE_HEADERS } from './status.ts';
@@ -24,10 +25,7 @@ export class UnaryCall extends Call {
 
   message(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#bytes !== undefined) {
-      throw otherError(
-        GrpcStatus.INTERNAL,
-        'cardinality violation: received multiple request messages for non-client-streaming RPC',
-      );
+      throw tooMany();
     }
     this.#bytes = bytes;
     this.#start = start;
@@ -38,10 +36,8 @@ export class UnaryCall extends Call {
   protected override halfClosed(): void {
     const bytes = this.#bytes;
     if (bytes === undefined) {
-      this.fail(
-        GrpcStatus.INTERNAL,
-        'cardinality violation: received no request message from non-client-streaming RPC',
-      );
+      const { status, message } = none();
+      this.fail(status, message);
       return;
     }
     try {

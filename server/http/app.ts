@@ -1,5 +1,6 @@
 /** The HTTP face of a member: health, version and metrics for people and probes, the JSON gateway for programs. */
 import { Hono } from 'hono';
+import { getPath } from 'hono/utils/url';
 import { commonNameOf } from '../http2/common-name.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
@@ -7,6 +8,7 @@ import { versions } from '../version.ts';
 import { type AccessControl, accessControl, type HttpEnvironment } from './access-control.ts';
 import { mountDebug } from './debug.ts';
 import { mountGateway } from './gateway.ts';
+import { currentPath } from './gateway-paths.ts';
 import type { HealthCounts } from './health-counts.ts';
 import type { Metrics } from './metrics.ts';
 import { mountProbes } from './probes.ts';
@@ -47,7 +49,7 @@ export function createApp(options: AppOptions): Hono {
     await next();
     return undefined;
   });
-  if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes);
+  if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes, context.stopping);
   return app;
 }
 
@@ -59,7 +61,7 @@ export function createMonitoringApp(options: Pick<AppOptions, 'context' | 'metri
 }
 
 function newApp({ onBug }: Pick<AppOptions, 'onBug'>): Hono {
-  const app = new Hono();
+  const app = new Hono({ getPath: (request) => currentPath(getPath(request)) });
   app.onError((error, c) => {
     onBug(error);
     return c.text('internal error\n', 500);

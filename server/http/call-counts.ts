@@ -6,6 +6,7 @@ import { RosterError } from '../../core/errors.ts';
 import { DurationHistogram } from '../duration-histogram.ts';
 import { GO_STATUS_NAMES } from '../rpc/go-status.ts';
 import type { CallContext, Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
+import { ClientRequests } from './client-requests.ts';
 
 /** What one RPC has done so far, by gRPC status. */
 export interface CallCounts {
@@ -45,7 +46,11 @@ const KEY_LENGTH_MAX = 128;
 const WAITING_SERVICES = /^\/v3(?:lock|election)pb\./;
 
 /** The same methods, counted. */
-export function counted(methods: readonly Method[], options: CountOptions): { methods: Method[]; counts: RpcCounts } {
+export function counted(
+  methods: readonly Method[],
+  options: CountOptions,
+): { methods: Method[]; counts: RpcCounts; clients: ClientRequests } {
+  const clients = new ClientRequests();
   const counts = new Map<string, CallCounts>();
   const wrapped = methods.map((method) => {
     const count: CallCounts = {
@@ -58,22 +63,28 @@ export function counted(methods: readonly Method[], options: CountOptions): { me
       failed: DurationHistogram.doubling(0.1, 18),
     };
     counts.set(method.path, count);
-    return method.kind === 'unary' ? countUnary(method, count, options) : countStream(method, count);
+    return method.kind === 'unary' ? countUnary(method, count, clients, options) : countStream(method, count, clients);
   });
-  return { methods: wrapped, counts };
+  return { methods: wrapped, counts, clients };
 }
 
 function add(count: CallCounts, status: number): void {
   count.handled[status] = (count.handled[status] ?? 0) + 1;
 }
 
-function countUnary(method: UnaryMethod, count: CallCounts, { slowMs, onSlow }: CountOptions): UnaryMethod {
+function countUnary(
+  method: UnaryMethod,
+  count: CallCounts,
+  clients: ClientRequests,
+  { slowMs, onSlow }: CountOptions,
+): UnaryMethod {
   const limitMs = slowMs > 0 && !WAITING_SERVICES.test(method.path) ? slowMs : Number.POSITIVE_INFINITY;
   return {
     ...method,
     handle(call, request, done) {
       count.started++;
       count.received++;
+      clients.add(method.kind, call);
       const beganMs = performance.now();
       method.handle(call, request, (result) => {
         const tookMs = performance.now() - beganMs;
@@ -101,11 +112,12 @@ function slowCall(method: string, tookMs: number, status: number, call: CallCont
   };
 }
 
-function countStream(method: StreamMethod, count: CallCounts): StreamMethod {
+function countStream(method: StreamMethod, count: CallCounts, clients: ClientRequests): StreamMethod {
   return {
     ...method,
     open(call, responder) {
       count.started++;
+      clients.add(method.kind, call);
       const { end, send } = responder;
       responder.send = (response) => {
         count.sent++;

@@ -2,7 +2,9 @@
  * Cuts a stream of bytes into the JSON objects it consists of, with or without white space between them. Finds where
  * each ends; whether it is valid JSON is for the parser to say.
  */
+import { isUtf8 } from 'node:buffer';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
+import { endOfScalar } from '../../core/wire/json-text.ts';
 
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
@@ -36,7 +38,7 @@ export class JsonSequence {
         if (byte === OPEN) {
           this.#depth = 1;
           start = i;
-        } else if (byte > 0x20) throw invalid(`expected '{', found ${JSON.stringify(String.fromCharCode(byte))}`);
+        } else if (byte > 0x20) throw noObject(chunk.subarray(i));
       } else if (this.#step(byte)) {
         this.#keep(chunk.subarray(start, i + 1));
         yield this.#take();
@@ -47,7 +49,7 @@ export class JsonSequence {
 
   /** The input has ended. Throws when it ended inside an object. */
   end(): void {
-    if (this.#depth > 0) throw invalid('unexpected end of JSON input');
+    if (this.#depth > 0) throw invalid('unexpected EOF');
   }
 
   /** Advances by one byte inside an object; true when it closes the outermost. */
@@ -76,13 +78,21 @@ export class JsonSequence {
   }
 
   #take(): string {
-    const text = Buffer.concat(this.#parts).toString('utf8');
+    const whole = Buffer.concat(this.#parts);
     this.#parts = [];
     this.#bytes = 0;
-    return text;
+    if (!isUtf8(whole)) throw invalid('proto: syntax error: invalid UTF-8 in string');
+    return whole.toString('utf8');
   }
 }
 
 function invalid(what: string) {
-  return otherError(GrpcStatus.INVALID_ARGUMENT, `invalid JSON: ${what}`);
+  return otherError(GrpcStatus.INVALID_ARGUMENT, what);
+}
+
+/** In the words of Go's decoders, like whatever else is wrong with a request. */
+function noObject(bytes: Uint8Array) {
+  const text = Buffer.from(bytes).toString('utf8');
+  const token = text.startsWith('[') ? '[' : text.slice(0, endOfScalar(text, 0));
+  return invalid(`proto: syntax error (line 1:1): unexpected token ${token}`);
 }

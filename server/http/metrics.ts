@@ -11,6 +11,7 @@ import type { Measurements } from '../measurements.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import { ETCD_VERSION } from '../version.ts';
 import type { RpcCounts } from './call-counts.ts';
+import type { ClientRequests } from './client-requests.ts';
 import type { HealthCounts } from './health-counts.ts';
 import { histogramMetric } from './histogram-metric.ts';
 import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
@@ -23,6 +24,7 @@ export interface Metrics {
 }
 
 export interface MetricsSources {
+  readonly clients: ClientRequests;
   readonly calls: RpcCounts;
   readonly peers: PeerTraffic;
   readonly leaders: { readonly count: number };
@@ -37,8 +39,9 @@ export interface MetricsSources {
 }
 
 export function createMetrics(context: RpcContext, sources: MetricsSources): Metrics {
-  const { calls, peers, leaders, health, measurements } = sources;
+  const { calls, clients, peers, leaders, health, measurements } = sources;
   const registry = new Registry();
+  clients.register(registry);
   const gauge = (name: string, help: string, read: () => number) =>
     new Gauge({
       name,

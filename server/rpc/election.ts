@@ -95,6 +95,7 @@ async function resign(calls: InnerCalls, { leader: by }: m.ResignRequest): Promi
 function observeMethod(inner: InnerMethods, path: string): StreamMethod<m.LeaderRequest, m.LeaderResponse> {
   return {
     kind: 'stream',
+    single: true,
     path,
     request: m.LeaderRequest,
     response: m.LeaderResponse,

@@ -1,10 +1,12 @@
 /**
  * What holds for every RPC, whatever it does: a learner answers hardly any; a client that demands a leader (metadata
- * `hasleader: true`) is refused while there is none, and its open streams end when there has been none for a while; while
- * auth is on, nobody gets what access-table.ts does not give him. The one place for this; knows methods by path only.
+ * `hasleader: true`) is refused while there is none, and its open streams end when there has been none for a while; one
+ * that says what it is must say so in UTF-8; while auth is on, nobody gets what access-table.ts does not give him. The one
+ * place for this; knows methods by path only.
  */
 import { RosterError, rosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
+import { fromByteString, utf8ToText } from '../../core/util/bytes.ts';
 import type { RangeRequest } from '../../core/wire/messages.ts';
 import { ACCESS, type Rule } from './access-table.ts';
 import { CallAdmission } from './admission.ts';
@@ -27,6 +29,9 @@ import type {
 export const LEADERLESS_ELECTIONS_MAX = 3;
 /** Unless {@link RpcLimits} says otherwise: etcd's. */
 const ELECTION_MS = 1000;
+
+/** What a client says it is (etcd's clients: their version). It is counted, whatever it says. */
+export const CLIENT_API_VERSION = 'client-api-version';
 
 const RANGE = '/etcdserverpb.KV/Range';
 /** A learner answers these, and serializable reads (etcd: isRPCSupportedForLearner). */
@@ -124,6 +129,7 @@ class Guard {
 
   #refusal(call: CallContext, forLearner: boolean): RosterError | undefined {
     if (!forLearner && this.#context.isLearner()) return rosterError('NotSupportedForLearner');
+    if (!isUtf8Text(call.metadata(CLIENT_API_VERSION))) return rosterError('InvalidClientAPIVersion');
     if (demandsLeader(call) && !hasLeader(this.#context)) return rosterError('NoLeader');
     return undefined;
   }
@@ -136,6 +142,11 @@ function ruleOf({ path }: Method): Rule {
 }
 
 const DEAF: StreamHandler<object> = { message: () => {}, halfClose: () => {}, cancel: () => {} };
+
+/** Headers are bytes, each a character here. */
+function isUtf8Text(text: string | undefined): boolean {
+  return text === undefined || /^[ -~]*$/.test(text) || utf8ToText(fromByteString(text)) !== undefined;
+}
 
 function demandsLeader(call: CallContext): boolean {
   return call.metadata('hasleader') === 'true';

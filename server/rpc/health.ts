@@ -15,6 +15,7 @@ export function healthMethods(): Method[] {
   );
   const watch: StreamMethod<m.HealthCheckRequest, m.HealthCheckResponse> = {
     kind: 'stream',
+    single: true,
     path: '/grpc.health.v1.Health/Watch',
     request: m.HealthCheckRequest,
     response: m.HealthCheckResponse,
@@ -25,5 +26,11 @@ export function healthMethods(): Method[] {
       cancel: () => {},
     }),
   };
-  return [check, watch];
+  const list = unary(
+    '/grpc.health.v1.Health/List',
+    m.HealthListRequest,
+    m.HealthListResponse,
+    (_call, _request, done) => done({ statuses: [{ key: '', value: { status: SERVING } }] }),
+  );
+  return [check, list, watch];
 }

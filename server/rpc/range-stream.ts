@@ -22,6 +22,7 @@ const HOLD_MS_MAX = 5000;
 export function rangeStreamMethod(context: RpcContext): StreamMethod<m.RangeRequest, m.RangeStreamResponse> {
   return {
     kind: 'stream',
+    single: true,
     path: '/etcdserverpb.KV/RangeStream',
     request: m.RangeRequest,
     response: m.RangeStreamResponse,

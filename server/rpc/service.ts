@@ -90,6 +90,8 @@ export interface StreamHandler<Req> {
 export interface StreamMethod<Req extends object = object, Res extends object = object> {
   readonly kind: 'stream';
   readonly path: string;
+  /** The client sends one message, no less and no more. */
+  readonly single?: true;
   readonly request: MessageType<Req>;
   readonly response: MessageType<Res>;
   open(call: CallContext, responder: Responder<Res>): StreamHandler<Req>;

@@ -20,6 +20,7 @@ export function snapshotMethod(context: RpcContext): StreamMethod<m.SnapshotRequ
   const open = new Set<SnapshotCall>();
   return {
     kind: 'stream',
+    single: true,
     path: '/etcdserverpb.Maintenance/Snapshot',
     request: m.SnapshotRequest,
     response: m.SnapshotResponse,

@@ -178,6 +178,7 @@ const CASES: Case[] = [
   election('Resign', 'from one', BOTH, { leader }),
   election('Resign', 'from another', ROOT, { leader: foreignLeader }),
   c('/grpc.health.v1.Health/Check', 'one', 'anybody'),
+  c('/grpc.health.v1.Health/List', 'all', 'anybody'),
   c('/grpc.health.v1.Health/Watch', 'one', 'anybody'),
 ];
 

@@ -8,7 +8,7 @@ import { decode, defaults, encode } from '../../core/wire/binary.ts';
 import { fromJson, toJson } from '../../core/wire/json.ts';
 import type * as m from '../../core/wire/messages.ts';
 import { readServeFlags } from '../../server/config/serve-flags.ts';
-import { routes } from '../../server/http/gateway.ts';
+import { GATEWAY_PATHS } from '../../server/http/gateway-paths.ts';
 import type { Method } from '../../server/rpc/service.ts';
 import { type RunningServer, startServer } from '../../server/serve.ts';
 import { Rig } from '../rpc/rig.ts';
@@ -17,7 +17,7 @@ import { freePort } from '../support/ports.ts';
 export const METHODS: ReadonlyMap<string, Method> = new Map(new Rig().methods.map((method) => [method.path, method]));
 
 /** Paths of the JSON gateway, by that of the RPC. */
-export const JSON_PATHS: ReadonlyMap<string, string> = new Map(routes.map(([path, rpc]) => [rpc, path]));
+export const JSON_PATHS: ReadonlyMap<string, string> = new Map(GATEWAY_PATHS.map(([path, rpc]) => [rpc, path]));
 
 /** What came back: a message, or the text that refused it. */
 export type Outcome = { message: object } | { code: number; text: string };
@@ -118,7 +118,7 @@ export class TestMember {
     const response = await fetch(`${this.url}${JSON_PATHS.get(path)!}`, {
       method: 'POST',
       body: toJson(method.request, { ...defaults(method.request), ...request }),
-      headers: { ...headers },
+      headers: asGatewayHeaders(headers),
       signal: leave.signal,
     });
     let text = '';
@@ -135,7 +135,7 @@ export class TestMember {
     const answer = JSON.parse(first) as { code?: number; message?: string; result?: object; error?: object };
     const failure = (answer.error ?? answer) as { code?: number; message?: string };
     if (!response.ok || answer.error !== undefined) return { code: failure.code!, text: failure.message! };
-    return { message: fromJson(method.response, method.kind === 'unary' ? answer : answer.result!) };
+    return { message: fromJson(method.response, JSON.stringify(method.kind === 'unary' ? answer : answer.result!)) };
   }
 
   /** The answer of a call that must succeed. */
@@ -169,6 +169,10 @@ export class Duplex {
     this.#call.write(Buffer.from(encode(this.#method.request, { ...defaults(this.#method.request), ...request })));
   }
 
+  halfClose(): void {
+    this.#call.end();
+  }
+
   next(): Promise<Outcome> {
     const outcome = this.#come.shift();
     if (outcome !== undefined) return Promise.resolve(outcome);
@@ -193,6 +197,15 @@ export class Duplex {
     if (waiting === undefined) this.#come.push(outcome);
     else waiting(outcome);
   }
+}
+
+/** Only `Authorization` becomes metadata as it is. */
+function asGatewayHeaders(headers: Headers): Headers {
+  const named = Object.entries(headers).map(([name, value]) => [
+    name === 'authorization' ? name : `grpc-metadata-${name}`,
+    value,
+  ]);
+  return Object.fromEntries(named) as Headers;
 }
 
 function metadata(headers: Headers): grpc.Metadata {

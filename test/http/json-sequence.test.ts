@@ -37,9 +37,13 @@ describe('JsonSequence', () => {
   it('refuses what is no object, and input that ends inside one', () => {
     const broken = new JsonSequence(99).push(bytes('{} [1]'));
     expect(broken.next().value, 'what came before is there').toBe('{}');
-    expect(() => broken.next()).toThrow('invalid JSON: expected \'{\', found "["');
+    expect(() => broken.next()).toThrow('proto: syntax error (line 1:1): unexpected token [');
+    const refusal = (text: string) => () => [...new JsonSequence(99).push(bytes(text))];
+    expect(refusal('"a" {}')).toThrow('proto: syntax error (line 1:1): unexpected token "a"');
+    expect(refusal('x')).toThrow("invalid character 'x' looking for beginning of value");
+    expect(() => [...new JsonSequence(99).push(Uint8Array.of(0x7b, 0xff, 0x7d))]).toThrow('invalid UTF-8');
     const cut = new JsonSequence(99);
     expect([...cut.push(bytes('{"a":{'))]).toEqual([]);
-    expect(() => cut.end()).toThrow('unexpected end of JSON input');
+    expect(() => cut.end()).toThrow('unexpected EOF');
   });
 });

@@ -116,7 +116,8 @@ export class Side {
     for await (const chunk of response.body!) {
       const lines = (rest + Buffer.from(chunk).toString('utf8')).split('\n');
       rest = lines.pop()!;
-      responses.push(...lines.map((line) => fromJson(WatchResponse, (JSON.parse(line) as { result: object }).result)));
+      const results = lines.map((line) => (JSON.parse(line) as { result: object }).result);
+      responses.push(...results.map((result) => fromJson(WatchResponse, JSON.stringify(result))));
       if (responses.at(-1)?.events.at(-1)?.kv?.mod_revision === last) break;
     }
     clearTimeout(timer);

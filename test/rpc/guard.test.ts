@@ -55,6 +55,29 @@ describe('a learner', () => {
   });
 });
 
+describe('client-api-version', () => {
+  const call = (version: string) => new Rig().code(RANGE, { key: 'a' }, { 'client-api-version': version });
+
+  it('may be anything, and need not be there', () => {
+    expect([call('3.7'), call('99.0'), call(''), call(Buffer.from('drei Ä').toString('latin1'))]).toEqual(
+      Array(4).fill('ok'),
+    );
+  });
+
+  it('but UTF-8 it must be', () => {
+    expect(call('\xff')).toBe('InvalidClientAPIVersion');
+    expect(new Rig().open(WATCH, { 'client-api-version': '3.7\xc3' }).ended).toBe('InvalidClientAPIVersion');
+  });
+
+  it('is looked at after the learner, before the leader', () => {
+    const bad = { ...LED, 'client-api-version': '\xff' };
+    expect(new Rig({ id: 2n, voters: [1n], learners: [2n] }).code(RANGE, { key: 'a' }, bad)).toBe(
+      'NotSupportedForLearner',
+    );
+    expect(new Rig({ id: 1n, voters: [1n, 2n] }).code(RANGE, { key: 'a' }, bad)).toBe('InvalidClientAPIVersion');
+  });
+});
+
 describe('hasleader', () => {
   beforeEach(() => {
     vi.useFakeTimers();
