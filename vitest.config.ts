@@ -9,6 +9,7 @@ export default defineConfig({
     // Two workers share two cores with the clusters that other tests start.
     testTimeout: 90_000,
     hookTimeout: 90_000,
+    expect: { poll: { timeout: 20_000 } },
     reporters: ['default', './test/support/plain-reporter.ts'],
   },
 });

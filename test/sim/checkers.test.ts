@@ -441,6 +441,6 @@ describe('leases', () => {
 describe('liveness', () => {
   it('a cluster that nobody hears makes no progress', () => {
     const run = () => new Simulation(1, { bug: { message: () => [] }, settings: { faultMs: 1000 } }).run();
-    expect(run).toThrow(/liveness: no write was acknowledged within 150 ticks/);
+    expect(run).toThrow(/liveness: no write was acknowledged within \d/);
   });
 });

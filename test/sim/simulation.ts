@@ -32,7 +32,7 @@ import { check, Violation } from './violation.ts';
 import { Watching } from './watchers.ts';
 
 /** Healed, a majority acknowledges a write within this: three elections with the worst luck, and what waits before. */
-export const LIVENESS_TICKS = 150;
+const LIVENESS_TICKS = 150;
 /** On top of that, commits of a slow database: a start, the leader's and the receiver's for a snapshot, and its install. */
 const LIVENESS_COMMITS = 6;
 const TICK_MS = 100;
