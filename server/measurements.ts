@@ -138,7 +138,11 @@ export class Stages implements NodeObserver {
           done(error);
         });
       },
-      reset: (index, term, hardState, done) => wal.reset(index, term, hardState, done),
+      reset: (index, term, hardState, done) => {
+        // A snapshot has taken the place of what was written before: nobody applies that any more.
+        this.#followed.length = 0;
+        wal.reset(index, term, hardState, done);
+      },
       release: (index) => wal.release(index),
       close: (done) => wal.close(done),
     };

@@ -15,6 +15,7 @@ import type { ClientRequests } from './client-requests.ts';
 import type { HealthCounts } from './health-counts.ts';
 import { histogramMetric } from './histogram-metric.ts';
 import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
+import { plainMetrics } from './plain-metrics.ts';
 import { processMetrics } from './process-metrics.ts';
 import { rpcMetrics } from './rpc-metrics.ts';
 
@@ -42,25 +43,7 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   const { calls, clients, peers, leaders, health, measurements } = sources;
   const registry = new Registry();
   clients.register(registry);
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  const counter = (name: string, help: string, read: () => number) =>
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
+  const { gauge, counter } = plainMetrics(registry);
   const { node, machine } = context;
 
   gauge('etcd_server_has_leader', 'Whether a leader exists: 1 or 0.', () => (node.status().leader === 0n ? 0 : 1));

@@ -1,7 +1,8 @@
 /** Metrics of the process, under the names that every Prometheus client uses. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import { descriptorLimit } from './debug.ts';
+import { plainMetrics } from './plain-metrics.ts';
 
 export function processMetrics(registry: Registry): void {
   const startSeconds = Date.now() / 1000 - process.uptime();
@@ -18,25 +19,11 @@ export function processMetrics(registry: Registry): void {
     help: 'Start of the process, Unix time.',
     registers: [registry],
   }).set(startSeconds);
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'User and system CPU time.',
-    registers: [registry],
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
+  const { gauge, counter } = plainMetrics(registry);
+  counter('process_cpu_seconds_total', 'User and system CPU time.', () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
   });
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
   gauge('process_open_fds', 'Open file descriptors.', openDescriptors);
   gauge('process_max_fds', 'Most file descriptors.', descriptorLimit);
   gauge('os_fd_used', 'Open file descriptors.', openDescriptors);

@@ -12,7 +12,11 @@ function rig(slowApplyMs = 0) {
   const dones: ((error?: Error) => void)[] = [];
   const runs: (() => void)[] = [];
   const wal = { append: (_entries: readonly Entry[], _state: unknown, done: () => void) => void dones.push(done) };
-  const world = stages.observe({ wal, schedule: (run: () => void) => void runs.push(run) } as unknown as World);
+  const reset = () => {};
+  const world = stages.observe({
+    wal: { ...wal, reset },
+    schedule: (run: () => void) => void runs.push(run),
+  } as unknown as World);
   const append = (...indexes: number[]) => world.wal.append(indexes.map(entry), undefined, () => {});
   return { stages, world, append, dones, runs, slow };
 }
@@ -48,6 +52,16 @@ describe('Stages', () => {
     append(3);
     stages.applying(4);
     expect(stages.commit.count).toBe(2);
+  });
+
+  it('forgets what a snapshot has replaced', () => {
+    const { stages, world, append } = rig();
+    append(1);
+    const hardState = { term: 1, vote: 0n, commit: 9 };
+    world.wal.reset(9, 1, hardState, () => {});
+    append(10);
+    stages.applying(10);
+    expect(stages.commit.count).toBe(1);
   });
 
   it('follows so many writes and no more', () => {
