@@ -281,7 +281,7 @@ const masks: readonly [RegExp, string][] = [
   [/("Version" : )"[^"]*"/g, '$1"#"'],
   [/("version":)"[^"]*"/g, '$1"#"'],
   [/("[lL]ease" : |"lease":|"id":)(?!0\b)-?\d+/g, '$1#'],
-  [/\b[0-9a-f]{15,16}\b/g, '<id>'],
+  [/\b[0-9a-f]{11,16}\b/g, '<id>'],
   // What is left of 600 seconds depends on how fast the commands run.
   [/(remaining\(|"ttl":|"TTL" : )5[89]\d(?!\d)/g, '$1#'],
   [/took = [^\s"]+/g, 'took = #'],

@@ -149,7 +149,13 @@ function settled(path: string, seen: Seen): Seen {
   if (!path.endsWith('LeaseTimeToLive')) return seen;
   const messages = seen.messages.map((message) => {
     const left = Number(message.TTL ?? 0);
-    return left > 0 ? { ...message, TTL: 'SOME' } : message;
+    // Etcd lists a lease's keys as its map has them, in no order.
+    const keys = message.keys as unknown[] | undefined;
+    return {
+      ...message,
+      ...(left > 0 && { TTL: 'SOME' }),
+      ...(keys && { keys: [...keys].sort((a, b) => (String(a) < String(b) ? -1 : 1)) }),
+    };
   });
   return { ...seen, messages };
 }

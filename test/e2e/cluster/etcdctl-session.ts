@@ -141,7 +141,7 @@ const masks: readonly [RegExp, string][] = [
   // etcd 3.7 says so; its code was another in 3.4.
   [/code = Unavailable(?= desc = etcdserver: rpc not supported for learner)/g, 'code = FailedPrecondition'],
   // An id that is nobody's yet, or no longer: what is added and refused has none to learn.
-  [/\b(?=\w*\d)[0-9a-f]{15,16}\b/g, '<new id>'],
+  [/\b(?=\w*\d)[0-9a-f]{11,16}\b/g, '<new id>'],
   // Columns are as wide as what was masked.
   [/[-+]{3,}/g, '---'],
   [/ {2,}/g, ' '],
