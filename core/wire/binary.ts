@@ -35,7 +35,7 @@ export function decode<T extends object>(type: MessageType<T>, bytes: Uint8Array
   assert(0 <= start && start <= end && end <= bytes.length, 'decode: the range must lie within the bytes');
   const plan = planOf(type);
   const message = emptyMessage(plan);
-  readMessage(new Reader(bytes, start, end), plan, message, plan.depthMax);
+  readMessage(new Reader(bytes, start, end), plan, message, plan.depthMax, true);
   return message as T;
 }
 
@@ -131,8 +131,10 @@ function writeValue(field: FieldPlan, value: unknown): void {
 
 // ---- decoding
 
-function readMessage(reader: Reader, plan: Plan, message: Fielded, depthLeft: number): void {
+/** `fresh`: nothing is set in `message` yet. */
+function readMessage(reader: Reader, plan: Plan, message: Fielded, depthLeft: number, fresh: boolean): void {
   if (depthLeft === 0) throw reader.fail(`messages nested deeper than ${plan.depthMax}`);
+  let mayHaveRivals = !fresh;
   while (reader.at < reader.end) {
     const tag = reader.tag();
     const field = plan.byNumber[tag >>> 3];
@@ -140,12 +142,23 @@ function readMessage(reader: Reader, plan: Plan, message: Fielded, depthLeft: nu
     else if (field.repeated) readElement(reader, field, tag, message[field.name] as unknown[], depthLeft);
     else if (tag !== field.tag) reader.skip(tag & 7);
     else {
-      for (let i = 0; i < field.rivals.length; i++) message[field.rivals[i]!] = undefined;
+      if (field.oneof !== undefined) {
+        if (mayHaveRivals) clearRivals(field, message);
+        mayHaveRivals = true;
+      }
       message[field.name] =
         field.kind === 'message'
           ? readNested(reader, field, message[field.name] as Fielded | undefined, depthLeft)
           : readScalar(reader, field);
     }
+  }
+}
+
+/** Of a oneof's members the last one on the wire counts. */
+function clearRivals(field: FieldPlan, message: Fielded): void {
+  for (let i = 0; i < field.rivals.length; i++) {
+    const rival = field.rivals[i]!;
+    if (message[rival] !== undefined) message[rival] = undefined;
   }
 }
 
@@ -168,7 +181,7 @@ function readNested(reader: Reader, field: FieldPlan, earlier: Fielded | undefin
   const stop = reader.block();
   const outer = reader.end;
   reader.end = stop;
-  readMessage(reader, plan, message, depthLeft - 1);
+  readMessage(reader, plan, message, depthLeft - 1, earlier === undefined);
   reader.end = outer;
   return message;
 }

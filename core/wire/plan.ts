@@ -9,6 +9,13 @@ import type { EnumType, Kind, MessageType } from './schema.ts';
 /** How many messages may lie inside one another. A deeper one is refused: it can only be meant to exhaust the stack. */
 export const MESSAGE_DEPTH_MAX = 100;
 
+/**
+ * Members of a oneof that are part of every message's shape. A wider one (the request in a log entry) would be mostly
+ * room for what is not there, and beyond some 16 fields V8 keeps an object made by name as a hash table: measured, that
+ * took a quarter of the processor time of three members under load.
+ */
+const SHAPED_ONEOF_MAX = 8;
+
 /** Roster's own envelopes (package `roster`) hold requests that may be at the limit already. */
 const ENVELOPE_DEPTH = 4;
 
@@ -45,7 +52,10 @@ export interface Plan {
   /** By ascending number, the order in which the encoder puts them on the wire. */
   readonly fields: readonly FieldPlan[];
   readonly byNumber: readonly (FieldPlan | undefined)[];
-  /** Every field with its default, in the order of the table, so that all messages of a type share one shape. */
+  /**
+   * The fields with their defaults, in the order of the table, so that all messages of a type share one shape. Members
+   * of a wide oneof are left out: they are there once they are set.
+   */
   readonly template: Readonly<Fielded>;
   /** Names of the repeated fields: each message needs lists of its own. */
   readonly lists: readonly string[];
@@ -124,7 +134,9 @@ function makePlan(type: MessageType<object>): Plan {
   for (const field of fields) {
     assert(byNumber[field.number] === undefined, `${type.name}: field number ${field.number} is used twice`);
     byNumber[field.number] = field;
-    template[field.name] = field.repeated || field.optional ? undefined : defaultOf(field.kind);
+    if (field.rivals.length < SHAPED_ONEOF_MAX) {
+      template[field.name] = field.repeated || field.optional ? undefined : defaultOf(field.kind);
+    }
     if (field.repeated) lists.push(field.name);
   }
   const depthMax = MESSAGE_DEPTH_MAX + (type.name.startsWith('roster.') ? ENVELOPE_DEPTH : 0);
