@@ -58,6 +58,11 @@ export function hasVote(conf: ConfState, id: bigint): boolean {
   return conf.voters.includes(id) || conf.voters_outgoing.includes(id);
 }
 
+/** Whether `id` is the only one whose word counts in `conf`. */
+export function isSoleVoter({ voters, voters_outgoing }: ConfState, id: bigint): boolean {
+  return voters_outgoing.length === 0 && voters.length === 1 && voters[0] === id;
+}
+
 /** The configuration with which a new cluster begins; with no voters, that of a node that waits to be told. */
 export function confStateOf(voters: readonly bigint[]): ConfState {
   return { voters: sorted(voters), learners: [], voters_outgoing: [], learners_next: [], auto_leave: false };

@@ -54,10 +54,6 @@ export class RaftLog {
     this.#committed = Math.max(restored.hardState?.commit ?? 0, restored.appliedIndex);
     for (const { index, type } of this.#entries)
       if (type === EntryType.values.CONF_CHANGE && index > this.#applied) this.#confChanges.push(index);
-    // One change at a time: the leader that appended a change had applied the one before. So that one is committed, even
-    // if the crash that tore the last write took the commit index that came with it; and to vote or lead by an older
-    // configuration than that would split the cluster.
-    this.commitTo(this.#confChanges.at(-2) ?? 0);
     this.#accepted = this.#stable = this.lastIndex;
   }
 
@@ -179,7 +175,12 @@ export class RaftLog {
     this.#committed = index;
   }
 
-  /** The last change of the configuration in the log, if it is not applied here. */
+  /** The changes of the configuration that are not applied here, by index. */
+  get unappliedConfChanges(): Entry[] {
+    return this.#confChanges.map((index) => this.entry(index));
+  }
+
+  /** The last of them, if any. */
   get pendingConfChange(): Entry | undefined {
     const index = this.#confChanges.at(-1);
     return index === undefined ? undefined : this.entry(index);

@@ -7,7 +7,7 @@
 import { type RosterError, rosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
 import type { Entry, HardState } from '../wire/messages.ts';
-import { type ConfChange, confAfter } from './conf-change.ts';
+import { type ConfChange, confAfter, isSoleVoter } from './conf-change.ts';
 import { checkRestored, NO_NODE, notRefillable, type RaftConfig, type Restored } from './config.ts';
 import { Election, type Role } from './election.ts';
 import { Follower } from './follower.ts';
@@ -61,6 +61,7 @@ export class Raft {
     this.#refill = new Refill(hardState);
     if (this.#refill.isOn && this.#tracker.isSoleVoter) throw notRefillable();
     this.#follower = new Follower(this.#log, this.#tracker, this.#outbox, this.#refill);
+    this.#commitConfChanges();
     this.#leadership = new Leadership(config, this.#log, this.#tracker, this.#outbox, () => this.#election.stepDown());
     this.#election = new Election(
       config,
@@ -71,6 +72,23 @@ export class Raft {
       this.#refill,
       hardState,
     );
+  }
+
+  /**
+   * Of the changes of the configuration in the log that it starts with, those that are committed without doubt, even if
+   * a crash took the commit index that came with them: to vote or lead by an older configuration would split the
+   * cluster, or wait for a new voter that was never told of.
+   */
+  #commitConfChanges(): void {
+    let { conf } = this.#tracker;
+    const changes = this.#log.unappliedConfChanges;
+    for (const change of changes) {
+      // One at a time: the leader that appended a change had applied the one before. And what the only voter has on its
+      // disk is committed, since nobody else could have led.
+      if (change === changes.at(-1) && !isSoleVoter(conf, this.id)) return;
+      this.#log.commitTo(change.index);
+      conf = confAfter(conf, change);
+    }
   }
 
   get term(): number {

@@ -240,6 +240,34 @@ describe('changes of the configuration', () => {
     expect(member.raft.role).toBe('follower');
   });
 
+  it('what the only voter has on disk is committed: it does not wait for a voter that nobody has told of', () => {
+    const cluster = new Cluster(1);
+    cluster.elect(1);
+    cluster.raft(1).proposeConfChange(confChange('voter 2'));
+    // The entry is on disk; that it is committed is not, and nothing is applied.
+    const member = cluster.member(1);
+    const ready = cluster.ready(1n);
+    member.disk.write(ready, ready.entries.length, false);
+    member.crash();
+    expect(member.raft.committed).toBe(2);
+    cluster.settle();
+    expect(member.raft.confState.voters).toEqual([1n, 2n]);
+    cluster.add(2);
+    expect(untilLed(cluster, [1])).toBe(1n);
+  });
+
+  it('nor does one whose other voter was removed just before', () => {
+    const cluster = new Cluster(2);
+    cluster.elect(1);
+    const member = cluster.member(1);
+    cluster.change(1, confChange('remove 2'));
+    cluster.raft(1).proposeConfChange(confChange('voter 3'));
+    const ready = cluster.ready(1n);
+    member.disk.write(ready, ready.entries.length, false);
+    member.crash();
+    expect(member.raft.committed).toBe(ready.entries.at(-1)!.index);
+  });
+
   it('braft#432: the node that is about to lose its vote may be the only one that can lead: its log is the longest', () => {
     const cluster = new Cluster(4);
     cluster.elect(1);
