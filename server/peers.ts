@@ -79,8 +79,8 @@ export class Peers implements Transport {
     return this.#server.urls;
   }
 
-  send(messages: readonly PeerMessage[]): void {
-    this.#transport.send(messages);
+  send(messages: readonly PeerMessage[], now = false): void {
+    this.#transport.send(messages, now);
   }
 
   /** Whether messages reach member `id` now. */

@@ -346,7 +346,7 @@ class Server implements RunningServer {
     const world: World = {
       wal,
       machine,
-      transport: { send: (messages) => this.#peers.send(messages) },
+      transport: { send: (messages, now) => this.#peers.send(messages, now) },
       schedule: setImmediate,
       scheduleIdle: new IdleTurns().schedule,
       crc32: zlib.crc32,

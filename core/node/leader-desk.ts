@@ -29,6 +29,8 @@ export class LeaderDesk {
   readonly #reads: Reads;
   readonly #world: LeaderDeskWorld;
   readonly #inbox = new ForwardInbox();
+  /** Members whose requests are not committed yet; the entries of the oldest are at this index or later. */
+  readonly #awaited = new Map<bigint, number>();
   /** Batches whose senders are told with the next `flush`. */
   #taken: { from: bigint; forward: Forward }[] = [];
 
@@ -59,8 +61,26 @@ export class LeaderDesk {
       const refusal = this.#take(forward);
       this.#inbox.remember(from, forward, refusal ?? 'taken');
       if (refusal !== undefined) this.#reply(from, forward, refusal);
-      else this.#taken.push({ from, forward });
+      else {
+        this.#taken.push({ from, forward });
+        if (!this.#awaited.has(from)) this.#awaited.set(from, this.#raft.log.lastIndex + 1);
+      }
     }
+  }
+
+  /**
+   * Members that may have requests among the entries up to `committed`. Each is named once for the requests it had sent
+   * by then: good for telling them soon, not for knowing.
+   */
+  takeAwaited(committed: number): bigint[] {
+    const found: bigint[] = [];
+    for (const [id, index] of this.#awaited) {
+      if (index > committed) continue;
+      found.push(id);
+      if (committed >= this.#raft.log.lastIndex) this.#awaited.delete(id);
+      else this.#awaited.set(id, committed + 1);
+    }
+    return found;
   }
 
   /** Tells that batches were taken: together with their entries, which are sent in the same piece of work. */

@@ -457,7 +457,7 @@ export class Node {
    */
   #drain(): boolean {
     const ready = this.#raft.ready();
-    if (ready.messages.length > 0) this.#send(ready.messages);
+    if (ready.messages.length > 0) this.#send(ready.messages, ready.committedEntries.at(-1)?.index ?? 0);
     if (ready.sequence > 0) {
       const content = ready.snapshot === undefined ? undefined : this.#snapshots.takeContent();
       this.#writer.write(ready, content);
@@ -467,12 +467,16 @@ export class Node {
     return ready.committedEntries.length > 0;
   }
 
-  #send(messages: readonly Message[]): void {
+  /** Who has requests of its own among the entries up to `committed` hears first, before they are applied here. */
+  #send(messages: readonly Message[], committed: number): void {
+    const first: PeerMessage[] = [];
     const leaving: PeerMessage[] = [];
+    const awaited = this.#raft.role === 'leader' ? this.#desk.takeAwaited(committed) : [];
     for (const raft of messages) {
       if (raft.type === MessageType.values.SNAPSHOT) this.#snapshots.offer(raft);
-      else leaving.push({ from: raft.from, to: raft.to, raft, snapshot: 0n });
+      else (awaited.includes(raft.to) ? first : leaving).push({ from: raft.from, to: raft.to, raft, snapshot: 0n });
     }
+    if (first.length > 0) this.#world.transport.send(first, true);
     if (leaving.length > 0) this.#world.transport.send(leaving);
   }
 

@@ -38,8 +38,11 @@ export interface RecoveredLog {
 }
 
 export interface Transport {
-  /** Takes messages for other members. Any of them may be lost, late, doubled or out of order. */
-  send(messages: readonly PeerMessage[]): void;
+  /**
+   * Takes messages for other members. Any of them may be lost, late, doubled or out of order. `now`: somebody waits for
+   * them, so they should not wait for what else this piece of work has to send.
+   */
+  send(messages: readonly PeerMessage[], now?: boolean): void;
 }
 
 /** Told of the node's steps as they happen, to measure them. It must do nothing else. */

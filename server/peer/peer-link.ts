@@ -93,6 +93,11 @@ export class PeerLink {
     this.#flushSoon();
   }
 
+  /** What was sent in this turn leaves now, not at the end of it. */
+  flush(): void {
+    this.#write();
+  }
+
   /** Other URLs of the same member. A connection to one that it still has stays. */
   setUrls(urls: readonly string[]): void {
     if (urls.join() === this.#urls.join()) return;

@@ -94,10 +94,12 @@ export class PeerTransport implements Transport {
   }
 
   /** Never fails and never calls back from within: what cannot be sent is lost, as {@link Transport} allows. */
-  send(messages: readonly PeerMessage[]): void {
+  send(messages: readonly PeerMessage[], now = false): void {
     for (const message of messages) {
       assert(message.from === this.#options.identity.memberId, 'a message says whose it is');
-      this.#peers.get(message.to)?.[laneOf(message)].send(encodeFrame(message), isUrgent(message));
+      const link = this.#peers.get(message.to)?.[laneOf(message)];
+      link?.send(encodeFrame(message), isUrgent(message));
+      if (now) link?.flush();
     }
   }
 
