@@ -105,6 +105,8 @@ export class KeyIndex {
   listed = false;
   /** For PairCache only: the newest pair, if it is kept; whether it waits in the queue, and was read since. */
   cached: KeyValue | undefined = undefined;
+  /** What it counts for in the cache. */
+  cachedBytes = 0;
   queued = false;
   hot = false;
 

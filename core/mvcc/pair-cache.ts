@@ -1,6 +1,6 @@
 /**
- * The newest pairs of the keys written or read last, within a byte limit. Owns `cached`, `queued` and `hot` of the
- * index entries. Only ever an answer the backend would give as well.
+ * The newest pairs of the keys written or read last, within a byte limit. Owns `cached`, `cachedBytes`, `queued` and
+ * `hot` of the index entries. Only ever an answer the backend would give as well.
  */
 import type { KeyValue } from '../wire/messages.ts';
 import type { KeyIndex } from './key-index.ts';
@@ -41,6 +41,7 @@ export class PairCache {
     const bytes = bytesOf(pair);
     if (bytes > CACHED_PAIR_BYTES_MAX) return;
     entry.cached = pair;
+    entry.cachedBytes = bytes;
     this.#bytes += bytes;
     if (!entry.queued) {
       entry.queued = true;
@@ -52,7 +53,8 @@ export class PairCache {
   /** The newest pair of `entry` is another one or none. */
   forget(entry: KeyIndex): void {
     if (entry.cached === undefined) return;
-    this.#bytes -= bytesOf(entry.cached);
+    // Not asked of the pair, which is no longer in the processor's cache.
+    this.#bytes -= entry.cachedBytes;
     entry.cached = undefined;
   }
 
