@@ -28,4 +28,10 @@ export { CompareResult, CompareTarget, EventType, FilterType, SortOrder, SortTar
 export type * from './api.ts';
 export { type CallTarget, Client, type ClientOptions } from './client.ts';
 export { keyBytes, prefixRange } from './key.ts';
+export { Gate, type MeetingOptions, meet, type Participant } from './recipes/barrier.ts';
+export { type CampaignOptions, campaign, type Leadership, leaderOf, observe } from './recipes/election.ts';
+export { acquireLock, type HeldLock, type LockOptions, tryLock, withLock } from './recipes/lock.ts';
+export { Queue } from './recipes/queue.ts';
+export { type AtomicallyOptions, atomically, type Memory } from './recipes/stm.ts';
+export { publish, subscribe, type TopicItem } from './recipes/topic.ts';
 export type { TlsOptions } from './tls.ts';
