@@ -17,7 +17,11 @@ export interface StreamOptions {
   requireLeader?: boolean;
   /** When the stream ends in any case (epoch, ms). */
   deadline?: number;
+  /** Sent with the request; names in lower case. */
+  metadata?: RequestMetadata;
 }
+
+export type RequestMetadata = Readonly<Record<string, string>>;
 
 const DEFAULT_PORT = 2379;
 
@@ -113,6 +117,7 @@ export class Endpoint {
     request: Partial<Req>,
     deadline: number,
     signal?: AbortSignal,
+    metadata: RequestMetadata = {},
   ): Promise<Res> {
     const body = asBuffer(encode(method.request, request));
     const parse = (bytes: Buffer) => decode(method.response, bytes);
@@ -126,6 +131,7 @@ export class Endpoint {
         identity,
         parse,
         body,
+        grpcMetadata(metadata),
         { deadline },
         (error, response) => {
           forget();
@@ -141,7 +147,7 @@ export class Endpoint {
 
   /** Opens a stream both ways. */
   stream<Req extends object, Res extends object>(method: Method<Req, Res>, options: StreamOptions): Duplex<Req, Res> {
-    const metadata = new grpc.Metadata();
+    const metadata = grpcMetadata(options.metadata ?? {});
     if (options.requireLeader) metadata.set('hasleader', 'true');
     return this.#client.makeBidiStreamRequest(
       method.path,
@@ -170,6 +176,12 @@ export class Endpoint {
     const silent = status === GrpcStatus.UNAVAILABLE || status === GrpcStatus.DEADLINE_EXCEEDED;
     return known.code === 'Other' && silent ? otherError(status, `${this.name}: ${text}`, { cause: error }) : known;
   }
+}
+
+function grpcMetadata(entries: RequestMetadata): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(entries)) metadata.set(name, value);
+  return metadata;
 }
 
 /** The error of a call whose AbortSignal fired. */

@@ -26,6 +26,19 @@ const HEADERS_CHECK_INTERVAL_MS = 2_000;
 /** HTTP/1.1 requests under way get this long when the server stops. */
 const HTTP1_GRACE_MS = 1000;
 
+/** Of the flags, those that matter here. */
+export type ListenerFlags = Pick<
+  ServeFlags,
+  | 'listen-client-urls'
+  | 'listen-client-http-urls'
+  | 'listen-metrics-urls'
+  | 'max-request-bytes'
+  | 'max-concurrent-streams'
+  | 'grpc-keepalive-min-time'
+  | 'grpc-keepalive-interval'
+  | 'grpc-keepalive-timeout'
+>;
+
 export interface ClientApps {
   /** The JSON gateway and everything else over HTTP. */
   readonly client: Hono;
@@ -48,7 +61,7 @@ interface HttpSide {
 }
 
 export class ClientListeners {
-  readonly #flags: ServeFlags;
+  readonly #flags: ListenerFlags;
   readonly #log: Logger;
   readonly #tls: Tls | undefined;
   readonly #grpc: GrpcHandler;
@@ -59,7 +72,7 @@ export class ClientListeners {
   #urls: string[] = [];
 
   /** `tls`: for https:// URLs. */
-  constructor(flags: ServeFlags, tls: Tls | undefined, methods: readonly Method[], apps: ClientApps, log: Logger) {
+  constructor(flags: ListenerFlags, tls: Tls | undefined, methods: readonly Method[], apps: ClientApps, log: Logger) {
     this.#flags = flags;
     this.#tls = tls;
     this.#log = log;
@@ -184,7 +197,7 @@ function httpSide(app: Hono, more: object = {}): HttpSide {
   return { app, server, onRequest };
 }
 
-function keepalive(flags: ServeFlags): { keepaliveTimeMs?: number; keepaliveTimeoutMs: number } {
+function keepalive(flags: ListenerFlags): { keepaliveTimeMs?: number; keepaliveTimeoutMs: number } {
   const interval = flags['grpc-keepalive-interval'];
   return {
     keepaliveTimeoutMs: flags['grpc-keepalive-timeout'],

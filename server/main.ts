@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `roster`: picks the command, and owns what belongs to the process: signals, exit codes, the last words of a failure. */
-import { RosterError } from '../core/errors.ts';
+import { GrpcStatus, RosterError } from '../core/errors.ts';
 import { UsageError } from './config/flag-table.ts';
 import { createLogger, type Logger } from './config/log.ts';
 import { readServeConfiguration, type ServeConfiguration } from './config/serve-flags.ts';
@@ -17,6 +17,8 @@ const help = `usage: roster COMMAND [flags]
   confd         render config files from keys, and keep them current
   dev           all of it in one process, with a demo (what npm start runs)
   config        check what roster serve would go by: flags, variables, files
+  gateway       carry TCP connections to the members of a cluster (gateway start)
+  grpc-proxy    share watches, renewals and reads of many clients (grpc-proxy start)
   snapshot      look at a snapshot file, or restore it into a new data directory
   version       print versions
 
@@ -35,6 +37,14 @@ const commands: Readonly<Record<string, Command>> = {
   async confd(args) {
     const { runConfd } = await import('../confd/cli.ts');
     return runConfd(args, stopSignal());
+  },
+  async gateway(args) {
+    const { runGateway } = await import('./tcp-gateway/command.ts');
+    return runGateway(args, stopSignal());
+  },
+  async 'grpc-proxy'(args) {
+    const { runGrpcProxy } = await import('./grpc-proxy/command.ts');
+    return runGrpcProxy(args, stopSignal());
   },
   async snapshot(args) {
     const { runSnapshotCommand } = await import('./snapshot/command.ts');
@@ -76,7 +86,12 @@ async function serve(args: string[]): Promise<number> {
   const log = createLogger({ level: flags['log-level'], format: flags['log-format'], outputs: flags['log-outputs'] });
   tell(configuration, log);
   const { startServer } = await import('./serve.ts');
-  const server = await startServer(flags, log, signal);
+  const server = await startServer(flags, log, signal).catch((error: unknown) => {
+    // It was stopped while it waited for others before it was a member at all.
+    if (signal.aborted && error instanceof RosterError && error.status === GrpcStatus.CANCELLED) return undefined;
+    throw error;
+  });
+  if (server === undefined) return 0;
   const stopped = new Promise<'stopped'>((resolve) => {
     if (signal.aborted) resolve('stopped');
     else signal.addEventListener('abort', () => resolve('stopped'), { once: true });

@@ -16,6 +16,7 @@ import type { Logger } from './config/log.ts';
 import { parseRetention } from './config/retention.ts';
 import type { ServeFlags } from './config/serve-flags.ts';
 import { type CorruptionWorld, checkBeforeStart, keepComparing } from './corruption-check.ts';
+import { discovered } from './discovery/discover.ts';
 import { createApp, createMonitoringApp } from './http/app.ts';
 import { counted, type SlowCall } from './http/call-counts.ts';
 import { HealthCounts } from './http/health-counts.ts';
@@ -83,7 +84,7 @@ async function startWithTls(flags: ServeFlags, tls: MemberTls, log: Logger, sign
   const storage = await openStorage({
     dataDir: flags['data-dir'],
     walDir: flags['wal-dir'],
-    bootstrap: () => bootstrap(flags, ask, log),
+    bootstrap: async () => bootstrap(await discovered(flags, log, signal), ask, log),
     soleMember: (identity) => soleMember(identity, flags),
     forceNewCluster: flags['force-new-cluster'],
     limits: {

@@ -184,6 +184,11 @@ export class Node {
     return this.#proposals.count;
   }
 
+  /** Linearizable reads that this member could not answer: nobody told it in time that it has everything. */
+  get failedReads(): number {
+    return this.#reads.failed;
+  }
+
   // ---- the public face
 
   /** Begins: replays what the log has beyond the machine's state, in slices; a sole voter elects itself at once. */

@@ -30,6 +30,8 @@ export class Reads {
   /** In index order. */
   #confirmed: { index: number; groups: Group[] }[] = [];
   #contexts = 0n;
+  /** Reads that ended without an index, or before it was applied. */
+  failed = 0;
 
   constructor(readsPendingMax: number) {
     this.#max = readsPendingMax;
@@ -128,7 +130,10 @@ export class Reads {
   }
 
   #answer(groups: readonly Group[], error?: RosterError): void {
-    for (const { dones } of groups) this.#count -= dones.length;
+    for (const { dones } of groups) {
+      this.#count -= dones.length;
+      if (error !== undefined) this.failed += dones.length;
+    }
     answerAll(groups, error);
   }
 }

@@ -28,7 +28,7 @@ export function runConfigCommand(args: readonly string[], environment: Environme
 function report({ flags, origins, ignored, older, warnings }: ServeConfiguration): string {
   const rows = Object.keys(serveFlags).map((name) => {
     const flag: Flag<unknown> = serveFlags[name as keyof typeof serveFlags];
-    const value = valueText(flag, flags[name as keyof typeof flags]) || "''";
+    const value = hidden(name, valueText(flag, flags[name as keyof typeof flags])) || "''";
     const origin = origins.get(name);
     const implied = value === (valueText(flag, flag.initial) || "''") ? 'default' : 'from others';
     return [`--${name}`, value, origin ?? implied] as const;
@@ -40,4 +40,10 @@ function report({ flags, origins, ignored, older, warnings }: ServeConfiguration
   if (ignored.length > 0) lines.push(`accepted, and of no effect: ${ignored.join(', ')}`);
   lines.push(...warnings.map((warning) => `warning: ${warning}`));
   return `${lines.join('\n')}\n`;
+}
+
+/** Passwords are not for screens and tickets. */
+function hidden(name: string, value: string): string {
+  if (name === 'discovery-password' && value !== '') return '(hidden)';
+  return name === 'discovery-user' ? value.replace(/:.*$/s, ':(hidden)') : value;
 }

@@ -60,6 +60,8 @@ export const ignoredFlags = {
   'proxy-dial-timeout': whole(1000, 0, COUNT_MAX, 'of the v2 proxy'),
   'proxy-write-timeout': whole(5000, 0, COUNT_MAX, 'of the v2 proxy'),
   'proxy-read-timeout': whole(0, 0, COUNT_MAX, 'of the v2 proxy'),
+  'discovery-keepalive-time': duration(2000, 0, 'connections notice by themselves when they are dead'),
+  'discovery-keepalive-timeout': duration(6000, 0, 'connections notice by themselves when they are dead'),
   'discovery-fallback': off('what to do when discovery fails', 'exit', 'etcd 3.6 has no v2 proxy any more'),
   ...Object.fromEntries(
     [

@@ -107,34 +107,15 @@ export const olderFlags: Readonly<Record<string, OlderFlag>> = {
   'peer-bind-addr': address('listen-peer-urls'),
 };
 
-const NO_DISCOVERY = 'members do not find each other by DNS or discovery yet: use --initial-cluster';
-
 /**
  * Whoever gives one of these counts on something that would silently not happen. Name -> what to do instead. Empty values,
  * which charts like to give, ask for nothing.
  */
 export const refusedFlags: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(
-    [
-      'srv',
-      'srv-name',
-      'token',
-      'endpoints',
-      'dial-timeout',
-      'request-timeout',
-      'keepalive-time',
-      'keepalive-timeout',
-      'insecure-transport',
-      'insecure-skip-tls-verify',
-      'cert',
-      'key',
-      'cacert',
-      'user',
-      'password',
-    ].map((name) => [`discovery-${name}`, NO_DISCOVERY]),
-  ),
   peers: 'use --initial-cluster',
   'peers-file': 'use --initial-cluster',
-  discovery: 'the v2 discovery service is gone: use --initial-cluster',
-  'discovery-proxy': 'the v2 discovery service is gone: use --initial-cluster',
+  discovery:
+    'the v2 discovery service is gone: use --discovery-token and --discovery-endpoints, --discovery-srv, or --initial-cluster',
+  'discovery-proxy':
+    'the v2 discovery service is gone: use --discovery-token and --discovery-endpoints, --discovery-srv, or --initial-cluster',
 };

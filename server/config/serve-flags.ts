@@ -4,6 +4,7 @@
  */
 
 import { BCRYPT_COST, BCRYPT_COST_MAX, BCRYPT_COST_MIN } from '../security/bcrypt-cost.ts';
+import { checkDiscoveryFlags, discoveryFlags } from './discovery-flags.ts';
 import { featureGates, GATES_WITH_EFFECT } from './feature-gates.ts';
 import { type FlagTable, type FlagValues, UsageError } from './flag-table.ts';
 import { ignoredFlags } from './ignored-flags.ts';
@@ -51,6 +52,7 @@ export const serveFlags = {
   ),
   'initial-advertise-peer-urls': urls([DEFAULT_PEER_URL], 'peer URLs told to the rest of the cluster'),
   'initial-cluster': text('', 'members at the first start: name=peerURL,...; default: this one alone'),
+  ...discoveryFlags,
   'initial-cluster-state': choice('new', ['new', 'existing'], "'new' founds a cluster, 'existing' joins one"),
   'initial-cluster-token': text('etcd-cluster', 'sets apart clusters that were founded with the same configuration'),
   'strict-reconfig-check': flag(true, 'refuse changes of the members that would cost the quorum'),
@@ -189,10 +191,11 @@ function settle(values: ServeFlags, given: { has(name: string): boolean }): Serv
     throw new UsageError('--advertise-client-urls is required when --listen-client-urls is set explicitly');
   }
   checkTlsFlags(values);
-  if (values['initial-cluster'] === '') {
+  const discovers = checkDiscoveryFlags(values);
+  if (values['initial-cluster'] === '' && !discovers) {
     values['initial-cluster'] = values['initial-advertise-peer-urls'].map((url) => `${values.name}=${url}`).join(',');
   }
-  parseInitialCluster(values['initial-cluster']);
+  if (!discovers) parseInitialCluster(values['initial-cluster']);
   parseRetention(values['auto-compaction-mode'], values['auto-compaction-retention']);
   return values;
 }

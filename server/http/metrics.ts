@@ -74,6 +74,11 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   );
   counter('etcd_network_client_grpc_received_bytes_total', 'Bytes from clients.', () => sources.clientBytes().received);
   counter('etcd_network_client_grpc_sent_bytes_total', 'Bytes to clients.', () => sources.clientBytes().sent);
+  counter(
+    'etcd_server_read_indexes_failed_total',
+    'Linearizable reads that could not be confirmed.',
+    () => node.failedReads,
+  );
   counter('etcd_mvcc_put_total', 'Puts applied.', () => machine.store.changes.puts);
   counter('etcd_mvcc_delete_total', 'Deletes applied.', () => machine.store.changes.deletes);
   counter('etcd_mvcc_txn_total', 'Transactions of several changes applied.', () => machine.store.changes.txns);
@@ -102,6 +107,19 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   identity(registry, context);
   peerMetrics(registry, context, peers);
   rpcMetrics(registry, calls, sources.extensive);
+  histogramMetric(
+    registry,
+    'etcd_server_range_duration_seconds',
+    'Time of ranges, from the request to the answer.',
+    () => {
+      const ranges = calls.get('/etcdserverpb.KV/Range');
+      if (ranges === undefined) return [];
+      return [
+        { labels: { success: 'true' }, histogram: ranges.succeeded },
+        { labels: { success: 'false' }, histogram: ranges.failed },
+      ];
+    },
+  );
   measured(registry, measurements);
   checks(registry, health);
   features(registry, sources.gates);

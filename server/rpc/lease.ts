@@ -70,7 +70,7 @@ function keepAlive(context: RpcContext): StreamMethod<m.LeaseKeepAliveRequest, m
 }
 
 /** Sends answers in the order of their requests, whatever order they come in. */
-class OrderedAnswers<Res extends object> {
+export class OrderedAnswers<Res extends object> {
   readonly #responder: Responder<Res>;
   #waiting: { answer: Res | RosterError | undefined }[] = [];
   #finishing = false;

@@ -48,4 +48,12 @@ describe('roster config check', () => {
   it('explains itself', () => {
     for (const args of [[], ['--help'], ['check', '--help']]) expect(runConfigCommand(args, {})).toContain('usage:');
   });
+
+  it('shows no password', () => {
+    const flags = ['--discovery-token', 't', '--discovery-endpoints', 'h:1', '--discovery-user', 'u:secret1'];
+    const text = runConfigCommand(['check', ...flags, '--discovery-password', 'secret2'], {});
+    expect(text).toMatch(/--discovery-user +u:\(hidden\) /);
+    expect(text).toMatch(/--discovery-password +\(hidden\) /);
+    expect(text).not.toContain('secret');
+  });
 });

@@ -218,9 +218,13 @@ describe('names of other versions', () => {
     [['--proxy=on'], 'invalid value "on" for flag --proxy: must be off'],
     [['--discovery', 'http://x'], 'flag --discovery is not supported: the v2 discovery service is gone'],
     [
-      ['--discovery-srv', 'example.org'],
-      'flag --discovery-srv is not supported: members do not find each other by DNS',
+      ['--discovery-srv', 'example.org', '--initial-cluster', 'default=http://a:1'],
+      'multiple discovery or bootstrap flags are set',
     ],
+    [['--discovery-token', 'x'], '--discovery-endpoints and --discovery-token must be given together'],
+    [['--discovery-token', 'a/b', '--discovery-endpoints', 'h:1'], '--discovery-token must have no slash'],
+    [['--discovery-srv-name', 'x'], '--discovery-srv-name needs --discovery-srv'],
+    [['--discovery-cert', 'x'], '--discovery-cert and --discovery-key must be given together'],
     [['--peers=a:1'], 'flag --peers is not supported: use --initial-cluster'],
     [['--debug=maybe'], 'invalid value "maybe" for flag --debug: must be true or false'],
     [['--addr=http://a:1'], 'invalid value "http://a:1" for flag --addr: must be host:port'],
@@ -237,8 +241,13 @@ describe('names of other versions', () => {
     expect(() => read(args)).toThrow(message);
   });
 
+  it('leaves the members open when they are to be discovered', () => {
+    expect(read(['--discovery-srv=example.org']).flags['initial-cluster']).toBe('');
+    expect(read(['--discovery-srv=']).flags['initial-cluster']).toBe('default=http://localhost:2380');
+  });
+
   it('takes empty values of what it does not have', () => {
-    expect(read(['--discovery-srv=', '--discovery', '']).ignored).toEqual([]);
+    expect(read(['--peers=', '--discovery', '']).ignored).toEqual([]);
   });
 
   it('knows every name once', () => {

@@ -166,6 +166,9 @@ describe('/metrics', () => {
       await client.put('/m/b', '2');
       await client.delete('/m/a');
       await client.leaseGrant(60);
+      await client.get('/m/b');
+      expect(await rise('etcd_server_range_duration_seconds_count{success="true"}')).toBe(1);
+      expect(await rise('etcd_server_read_indexes_failed_total')).toBe(0);
       expect(await rise('etcd_mvcc_put_total')).toBe(2);
       expect(await rise('etcd_mvcc_delete_total')).toBe(1);
       expect(await rise('etcd_debugging_lease_granted_total')).toBe(1);

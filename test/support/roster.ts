@@ -98,12 +98,16 @@ export interface RunningCluster {
   stop(): Promise<void>;
 }
 
-/** Starts `size` members `m1`, `m2`, ... as one new cluster, each a process of its own; ready when all are healthy. */
+/**
+ * Starts `size` members `m1`, `m2`, ... as one new cluster, each a process of its own; ready when all are healthy. `args`, which
+ * may depend on where the members are, win over `--initial-cluster`.
+ */
 export async function startCluster(
   size: number,
-  args: readonly string[] = [],
+  args: readonly string[] | ((members: readonly RunningMember[]) => readonly string[]) = [],
   peerScheme: 'http' | 'https' = 'http',
 ): Promise<RunningCluster> {
+  const flags = () => (typeof args === 'function' ? args(members) : args);
   const folder = await mkdtemp(join(tmpdir(), 'roster-cluster-'));
   const members: Member[] = [];
   const initial = () => members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
@@ -119,7 +123,7 @@ export async function startCluster(
     },
     async place(name) {
       const member = await place(name);
-      member.more = ['--initial-cluster-state', 'existing', '--initial-cluster', initial(), ...args];
+      member.more = ['--initial-cluster-state', 'existing', '--initial-cluster', initial(), ...flags()];
       return member;
     },
     async stop() {
@@ -128,7 +132,7 @@ export async function startCluster(
     },
   };
   for (let i = 1; i <= size; i++) await place(`m${i}`);
-  for (const member of members) member.more = ['--initial-cluster', initial(), ...args];
+  for (const member of members) member.more = ['--initial-cluster', initial(), ...flags()];
   await Promise.all(members.map((member) => member.start())).catch(async (error: unknown) => {
     await cluster.stop();
     throw error;
