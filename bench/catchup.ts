@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { Load, type LoadResult } from './load.ts';
-import { CONNECTIONS_MAX, PUT_PATH, randomPut, VALUE_BYTES } from './puts.ts';
+import { CONNECTIONS_MAX, randomPuts, VALUE_BYTES } from './puts.ts';
 import { type ClusterUnderTest, type MemberUnderTest, type ServerName, serverNames, startServers } from './servers.ts';
 import { hashOf, leaderOf, statusOf } from './status.ts';
 
@@ -49,7 +49,7 @@ export async function benchCatchup(args: string[]): Promise<void> {
   );
   for (const name of serverNames) {
     if (values.only !== undefined && values.only !== name) continue;
-    const cluster = await startServers(name, 3, values.folder);
+    const cluster = await startServers(name, 3, { folder: values.folder });
     try {
       await catchUp(cluster, settings);
     } finally {
@@ -62,7 +62,7 @@ async function catchUp(cluster: ClusterUnderTest, { writes, clients, seconds }: 
   const leader = await leaderOf(cluster.members);
   const follower = cluster.members.find((member) => member !== leader)!;
   const ports = cluster.members.filter((member) => member !== follower).map(({ port }) => port);
-  const put = { ports, path: PUT_PATH, request: randomPut, connections: CONNECTIONS_MAX };
+  const put = { ports, kinds: [randomPuts] as const, connections: CONNECTIONS_MAX };
   const filling = await Load.open({ ...put, clients: FILLING_CLIENTS });
   const load = await Load.open({ ...put, clients });
   try {
@@ -113,7 +113,7 @@ function tell(name: ServerName, what: string, { perSecond, latencyMs }: LoadResu
 }
 
 /** Resolves when the follower has applied what the leader had applied a moment before. */
-async function hasCaughtUp(follower: MemberUnderTest, leader: MemberUnderTest): Promise<void> {
+export async function hasCaughtUp(follower: MemberUnderTest, leader: MemberUnderTest): Promise<void> {
   const deadline = performance.now() + CATCHUP_TIMEOUT_MS;
   for (;;) {
     const goal = (await statusOf(leader)).raftAppliedIndex;

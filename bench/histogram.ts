@@ -7,11 +7,13 @@ const DECADES = 8;
 export class Histogram {
   readonly #counts = new Uint32Array(BUCKETS_PER_DECADE * DECADES + 1);
   count = 0;
+  maxMs = 0;
 
   record(ms: number): void {
     const bucket = Math.round((Math.log10(Math.max(ms, 1e-3)) + 3) * BUCKETS_PER_DECADE);
     this.#counts[Math.min(bucket, this.#counts.length - 1)]!++;
     this.count++;
+    if (ms > this.maxMs) this.maxMs = ms;
   }
 
   /** The value below which a share `p` (0..1) of all lies. */

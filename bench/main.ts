@@ -1,8 +1,20 @@
 /** `npm run bench -- NAME [options]`: side-by-side runs against the real peer. */
+import { benchBigRead } from './big-read.ts';
 import { benchCatchup } from './catchup.ts';
+import { benchOverwrite } from './overwrite.ts';
 import { benchPut } from './put.ts';
+import { benchReport } from './report/page.ts';
+import { endAllServers } from './servers.ts';
+import { benchTable } from './table.ts';
 
-const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = { put: benchPut, catchup: benchCatchup };
+const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
+  put: benchPut,
+  catchup: benchCatchup,
+  overwrite: benchOverwrite,
+  bigread: benchBigRead,
+  table: benchTable,
+  report: benchReport,
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
@@ -12,5 +24,11 @@ if (bench === undefined) {
   );
   process.exitCode = 2;
 } else {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      endAllServers();
+      process.exit(1);
+    });
+  }
   await bench(args);
 }

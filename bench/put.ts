@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import { median } from './histogram.ts';
 import { type LoadOptions, type LoadResult, runLoad } from './load.ts';
-import { CONNECTIONS_MAX, KEY_SPACE, PUT_PATH, randomPut, VALUE_BYTES } from './puts.ts';
+import { CONNECTIONS_MAX, KEY_SPACE, randomPuts, VALUE_BYTES } from './puts.ts';
 import { type ClusterUnderTest, serverNames, startServers } from './servers.ts';
 import { leaderOf } from './status.ts';
 
@@ -39,7 +39,7 @@ export async function benchPut(args: string[]): Promise<void> {
   const nodes = Number(values.nodes);
   const clusters: ClusterUnderTest[] = [];
   try {
-    for (const name of names) clusters.push(await startServers(name, nodes, values.folder));
+    for (const name of names) clusters.push(await startServers(name, nodes, { folder: values.folder }));
     console.log(
       `put, ${VALUE_BYTES}-byte values, ${KEY_SPACE} keys, ${nodeText(nodes, values.target)}, ` +
         `${values.rounds} rounds of ${values.seconds} s each, in turn\n`,
@@ -73,8 +73,7 @@ async function compare(
       ports: called.map(({ port }) => port),
       clients,
       connections: CONNECTIONS_MAX,
-      path: PUT_PATH,
-      request: randomPut,
+      kinds: [randomPuts],
     };
     return runLoad({ ...options, seconds });
   };

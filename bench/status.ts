@@ -1,18 +1,17 @@
 /** What a member says of itself: who leads, and how far it has come. */
 import { decode, encode } from '../core/wire/binary.ts';
 import { HashKVRequest, HashKVResponse, StatusRequest, StatusResponse } from '../core/wire/messages.ts';
-import type { MessageType } from '../core/wire/schema.ts';
 import { callHeaders, GrpcConnection } from './grpc-connection.ts';
 import type { MemberUnderTest } from './servers.ts';
 
 /** Rejects when the member cannot be asked. */
-export function statusOf(member: MemberUnderTest): Promise<StatusResponse> {
-  return callOnce(member, 'Status', encode(StatusRequest, {}), StatusResponse);
+export async function statusOf(member: MemberUnderTest): Promise<StatusResponse> {
+  return decode(StatusResponse, await callOnce(member, 'Maintenance/Status', encode(StatusRequest, {})));
 }
 
 /** The hash of all keys at `revision` (0: the newest). */
-export function hashOf(member: MemberUnderTest, revision: number): Promise<HashKVResponse> {
-  return callOnce(member, 'HashKV', encode(HashKVRequest, { revision }), HashKVResponse);
+export async function hashOf(member: MemberUnderTest, revision: number): Promise<HashKVResponse> {
+  return decode(HashKVResponse, await callOnce(member, 'Maintenance/HashKV', encode(HashKVRequest, { revision })));
 }
 
 export async function leaderOf(members: readonly MemberUnderTest[]): Promise<MemberUnderTest> {
@@ -23,20 +22,16 @@ export async function leaderOf(members: readonly MemberUnderTest[]): Promise<Mem
   throw new Error('no member leads');
 }
 
-async function callOnce<T extends object>(
-  member: MemberUnderTest,
-  name: string,
-  request: Uint8Array,
-  response: MessageType<T>,
-): Promise<T> {
-  const path = `/etcdserverpb.Maintenance/${name}`;
+/** One unary call on a connection of its own: `method` of etcdserverpb, such as KV/Range. Returns the reply's bytes. */
+export async function callOnce(member: MemberUnderTest, method: string, request: Uint8Array): Promise<Buffer> {
+  const path = `/etcdserverpb.${method}`;
   const connection = await GrpcConnection.open(member.port);
   try {
-    return await new Promise<T>((resolve, reject) => {
+    return await new Promise<Buffer>((resolve, reject) => {
       connection.onError = reject;
-      connection.call(callHeaders(path, `127.0.0.1:${member.port}`), request, (status, reply) => {
-        if (status !== 0 || reply === undefined) reject(new Error(`${path} answered gRPC status ${status}`));
-        else resolve(decode(response, reply));
+      connection.call(callHeaders(path, `127.0.0.1:${member.port}`), request, (status, reply, text) => {
+        if (status !== 0 || reply === undefined) reject(new Error(`${path} answered gRPC status ${status}: ${text}`));
+        else resolve(reply);
       });
     });
   } finally {
