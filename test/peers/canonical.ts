@@ -18,6 +18,8 @@ export function plain(side: Side, value: unknown): unknown {
       const entries = Object.entries(inner).filter(([, field]) => field !== undefined);
       return Object.fromEntries(entries.map(([key, field]) => [key, walk(field, key)]));
     }
+    // 16 letters and an index of the log.
+    if (name === 'token' && /^[A-Za-z]{16}\.\d+$/.test(inner as string)) return 'set';
     if (name === 'cluster_id' || name === 'member_id' || name === 'raft_term') return Number(inner) === 0 ? 0 : 'set';
     if (typeof inner === 'bigint') {
       return name === 'lease' || name === 'ID' ? (side.leaseNames.get(inner) ?? String(inner)) : String(inner);

@@ -4,58 +4,68 @@
  * changed after the etcd at hand); nothing else is let through.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { methods } from '../../client/methods.ts';
 import type * as m from '../../core/wire/messages.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { startRoster } from '../support/roster.ts';
-import { plain, settleLeases, settleTies, settleTimeToLive, settleTxn } from './canonical.ts';
-import { differences, type PlainAnswer, type PlainEvent } from './differences.ts';
-import { LEASE_IDS, NO_LEASE, type Operation, type Symbolic, TXN_OPS_MAX, type UnaryOperation } from './operations.ts';
-import { type Answer, Side, type Transport, type WatchRecorder } from './side.ts';
-import { coursesOf, type Happened, lastDue, type Watch, watchOf } from './watch-log.ts';
+import { methodOf } from './auth-methods.ts';
+import { AuthSession } from './auth-session.ts';
+import { plain } from './canonical.ts';
+import { Comparison } from './comparison.ts';
+import { type Difference, differences } from './differences.ts';
+import { resolved } from './names.ts';
+import {
+  type Caller,
+  LEASE_IDS,
+  type Operation,
+  SHORT_LEASE_ID,
+  type Symbolic,
+  TXN_OPS_MAX,
+  type UnaryOperation,
+} from './operations.ts';
+import { ANSWER_LIMIT_MS, type Answer, Side, type Transport, type WatchRecorder } from './side.ts';
+import { StreamPair } from './stream-pair.ts';
+import { coursesOf, type Happened, lastDue, watchOf } from './watch-log.ts';
 
 /** What a shorter lease could run out in the middle of a sequence, and is therefore revoked at once. */
 const SHORT_TTL_SECONDS = 600;
 /** How long, and how often, Roster is asked for progress before that counts as no answer. */
 const PROGRESS_ASK_MS = 500;
 const PROGRESS_ASKS_MAX = 20;
+const ENDS_WATCHES: ReadonlySet<string> = new Set<UnaryOperation['op']>([
+  'authEnable',
+  'authDisable',
+  'userChangePassword',
+]);
 const NO_WATCH = -1n;
+const PERMISSION_DENIED = 7;
 const UNKNOWN_WATCH = 12_345n;
-
-/** One watch stream, opened on both servers. */
-interface Stream {
-  etcd: WatchRecorder;
-  roster: WatchRecorder;
-  /** By id, those that were not cancelled. */
-  live: Map<bigint, Watch>;
-  /** Every creation that succeeded, in order. */
-  all: Watch[];
-  /** Progress answers that were asked for. */
-  progress: number;
-}
 
 export class Differential {
   readonly etcd: Side;
   readonly roster: Side;
   readonly transport: Transport;
-  /** How often each entry of the table explained a difference. */
-  readonly explained = new Map<string, number>();
+  readonly #comparison: Comparison;
+  /** Operations by kind. */
+  readonly ran = new Map<string, number>();
   #revision = 1;
   #compacted = -1;
   #start = 1;
   /** Everything that has happened since the servers started. */
   readonly #history: Happened[] = [];
-  #streams = new Map<number, Stream>();
-  #halfClosed: Stream[] = [];
+  #streams = new Map<number, StreamPair>();
+  #halfClosed: StreamPair[] = [];
   /** A watch of everything. */
-  readonly #observer: Stream;
+  #observer: StreamPair;
+  /** The revision after which it began. */
+  #observedFrom = 1;
+  readonly #auth: AuthSession;
   /** A large value was sent in this sequence. */
   #large = false;
   /** A watch of history was created and may still be behind. */
   #lagging = false;
 
   static async start(etcdBinary: string, transport: Transport): Promise<Differential> {
-    const flags = ['--max-txn-ops', String(TXN_OPS_MAX)];
+    const flags = ['--max-txn-ops', String(TXN_OPS_MAX), '--bcrypt-cost', '4'];
     const etcd = new Side('etcd', await startEtcd(etcdBinary, flags));
     try {
       const differential = new Differential(etcd, new Side('roster', await startRoster(flags)), transport);
@@ -71,7 +81,14 @@ export class Differential {
     this.etcd = etcd;
     this.roster = roster;
     this.transport = transport;
+    this.#auth = new AuthSession([etcd, roster]);
+    this.#comparison = new Comparison(etcd, roster);
     this.#observer = this.#open();
+  }
+
+  /** How often each entry of the table explained a difference. */
+  get explained(): ReadonlyMap<string, number> {
+    return this.#comparison.explained;
   }
 
   /** Runs the operations, then removes what they left and compares what the watches have told. */
@@ -79,6 +96,8 @@ export class Differential {
     this.#start = this.#revision;
     for (const [index, operation] of operations.entries()) {
       try {
+        const kind = operation.by === undefined ? operation.op : `${operation.op} by a user`;
+        this.ran.set(kind, (this.ran.get(kind) ?? 0) + 1);
         await this.#step(operation);
       } catch (error) {
         throw new Error(`operation ${index} (${operation.op}): ${(error as Error).message}`);
@@ -88,7 +107,7 @@ export class Differential {
   }
 
   async close(): Promise<void> {
-    for (const stream of [this.#observer, ...this.#streams.values(), ...this.#halfClosed]) close(stream);
+    for (const stream of [this.#observer, ...this.#streams.values(), ...this.#halfClosed]) stream.close();
     await this.etcd.close();
     await this.roster.close();
   }
@@ -99,8 +118,10 @@ export class Differential {
     switch (operation.op) {
       case 'watch': {
         const { start_revision: start = 0 } = this.#resolve<m.WatchCreateRequest>(this.etcd, operation.request);
+        if (operation.by !== undefined) return this.#watchBy(operation.by, operation.request);
         if (start < 0) return this.#watchNegative(operation.request);
-        return this.#watch(this.#stream(operation.stream), operation.request);
+        await this.#watch(this.#stream(operation.stream), operation.request);
+        return;
       }
       case 'cancelWatch': {
         const stream = this.#stream(operation.stream);
@@ -111,6 +132,13 @@ export class Differential {
         return this.#cancel(this.#stream(operation.stream), operation.id);
       case 'progress':
         return this.#progress(this.#stream(operation.stream));
+      case 'watchNothing': {
+        const stream = this.#stream(operation.stream);
+        for (const recorder of [stream.etcd, stream.roster]) recorder.send({});
+        return;
+      }
+      case 'leaseExpire':
+        return this.#expire(operation.keys);
       case 'halfClose': {
         const stream = this.#stream(operation.stream);
         stream.etcd.halfClose();
@@ -123,40 +151,45 @@ export class Differential {
         const stream = this.#stream(operation.stream);
         await this.#settle();
         this.#compareStream(stream);
-        close(stream);
+        stream.close();
         this.#streams.delete(operation.stream);
         return;
       }
       case 'leaseKeepAlive': {
-        const [etcd, roster] = await Promise.all([
-          this.etcd.keepAlive(this.#resolve<m.LeaseKeepAliveRequest>(this.etcd, operation.request)),
-          this.roster.keepAlive(this.#resolve<m.LeaseKeepAliveRequest>(this.roster, operation.request)),
-        ]);
-        return this.#same(operation.op, {}, { message: etcd }, { message: roster });
+        const { by } = operation;
+        const [etcd, roster] = await Promise.all(
+          [this.etcd, this.roster].map(async (side): Promise<Answer> => {
+            const request = this.#resolve<m.LeaseKeepAliveRequest>(side, operation.request);
+            if (by === undefined) return { message: await side.keepAlive(request) };
+            return side.keepAliveOnce(request, this.#auth.token(side, by));
+          }),
+        );
+        this.#same(operation.op, {}, etcd!, roster!, { by });
+        return;
       }
       default:
         return this.#unary(operation);
     }
   }
 
-  async #unary(operation: UnaryOperation): Promise<void> {
+  async #unary(operation: UnaryOperation & { by?: Caller }): Promise<void> {
     switch (operation.op) {
       case 'leaseGrant':
-        return this.#grant(operation.slot, operation.ttlSeconds);
+        return this.#grant(operation.slot, operation.ttlSeconds, operation.by);
       case 'leaseLeases':
-        return this.#call('leaseLeases', {});
+        return this.#call('leaseLeases', {}, operation);
       case 'compact': {
         // A compaction ends the watches that are behind it.
         await this.#passCatchUp();
         await this.#settle();
         const revision = this.#resolve<m.CompactionRequest>(this.etcd, operation.request).revision ?? 0;
-        await this.#call('compact', operation.request, () => {
+        await this.#call('compact', operation.request, operation, () => {
           this.#compacted = revision;
         });
         return;
       }
       default:
-        return this.#call(operation.op, operation.request);
+        return this.#call(operation.op, operation.request, operation);
     }
   }
 
@@ -164,24 +197,34 @@ export class Differential {
   async #call(
     op: UnaryOperation['op'],
     request: object,
+    { by }: { by?: Caller } = {},
     accepted: (etcd: object, roster: object) => void = () => {},
   ): Promise<void> {
-    const method = methods[op];
     const requests = [this.#resolve(this.etcd, request), this.#resolve(this.roster, request)] as const;
-    const [etcd, roster] = await Promise.all([
-      this.etcd.call<object, object>(this.transport, method, requests[0]),
-      this.roster.call<object, object>(this.transport, method, requests[1]),
-    ]);
+    const send = (side: Side, caller: Caller | undefined) =>
+      side.call(this.transport, methodOf(op), requests[side === this.etcd ? 0 : 1], this.#auth.token(side, caller));
+    // What ends watches must not overtake what they have to tell.
+    if (ENDS_WATCHES.has(op)) await this.#settle();
+    let [etcd, roster] = await Promise.all([send(this.etcd, by), send(this.roster, by)]);
     if ('message' in etcd && 'message' in roster) accepted(etcd.message, roster.message);
-    this.#same(op, requests[1], etcd, roster, requests[0]);
+    const redo = this.#same(op, requests[1], etcd, roster, { by, forEtcd: requests[0] })?.redo;
+    if (redo !== undefined) {
+      // What one has done, both have done then.
+      if (redo === 'etcd' || (redo === 'denied' && isDenied(etcd))) etcd = await send(this.etcd, undefined);
+      else roster = await send(this.roster, undefined);
+      if ('message' in etcd && 'message' in roster) accepted(etcd.message, roster.message);
+      this.#same(op, requests[1], etcd, roster, { forEtcd: requests[0] });
+    }
+    if (!('message' in etcd && 'message' in roster)) return;
+    if (await this.#auth.accepted(op, request, [etcd.message, roster.message])) await this.#observe();
   }
 
-  async #grant(slot: number, ttlSeconds: bigint): Promise<void> {
+  async #grant(slot: number, ttlSeconds: bigint, by?: Caller): Promise<void> {
     const wanted = LEASE_IDS[slot]!;
     // A lease whose id nobody knows any more would stay for ever.
     if (wanted === 0n && this.etcd.leaseIds.has(slot)) await this.#call('leaseRevoke', { ID: { leaseIn: slot } });
     let granted = 0;
-    await this.#call('leaseGrant', { ID: wanted, TTL: ttlSeconds }, (etcd, roster) => {
+    await this.#call('leaseGrant', { ID: wanted, TTL: ttlSeconds }, by === undefined ? {} : { by }, (etcd, roster) => {
       const [ours, theirs] = [etcd, roster] as [m.LeaseGrantResponse, m.LeaseGrantResponse];
       granted = ours.TTL;
       if (wanted === 0n && (ours.ID <= 0n || theirs.ID <= 0n)) throw new Error('a lease id that is not positive');
@@ -196,51 +239,41 @@ export class Differential {
     if (granted > 0 && granted < SHORT_TTL_SECONDS) await this.#call('leaseRevoke', { ID: { leaseIn: slot } });
   }
 
-  /** Throws when the answers differ and no entry of the table says why; takes over the revision that they tell. */
-  #same(op: Operation['op'], request: object, etcd: Answer, roster: Answer, forEtcd = request): void {
-    const found = {
-      op,
-      request: plain(this.roster, request) as Record<string, unknown>,
-      etcd: this.#settled(this.etcd, op, forEtcd, etcd),
-      roster: this.#settled(this.roster, op, request, roster),
-    };
-    if (!isDeepStrictEqual(found.etcd, found.roster)) {
-      const difference = differences.find((entry) => entry.answer?.(found));
-      if (difference === undefined) {
-        throw new Error(
-          `${JSON.stringify(found.request)}\n  etcd:   ${JSON.stringify(found.etcd)}\n  roster: ${JSON.stringify(found.roster)}`,
-        );
+  /** The end of a lease is an event like any other: nothing else happens while it is awaited. */
+  async #expire(keys: readonly string[]): Promise<void> {
+    await this.#call('leaseGrant', { ID: SHORT_LEASE_ID, TTL: 1n });
+    for (const key of keys) await this.#call('put', { key, lease: SHORT_LEASE_ID });
+    const deadline = Date.now() + ANSWER_LIMIT_MS;
+    for (const side of [this.etcd, this.roster]) {
+      while (await side.hasLease(SHORT_LEASE_ID, this.#auth.token(side, undefined))) {
+        if (Date.now() > deadline) throw new Error(`${side.name} does not end a lease that has run out`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
-      this.#explain(difference.name);
     }
-    const { header } = ('message' in etcd ? etcd.message : {}) as { header?: m.ResponseHeader };
-    this.#revision = Math.max(this.#revision, header?.revision ?? 0);
+    await this.#call('range', { key: '\0', range_end: '\0' });
+    await this.#settle();
   }
 
-  #settled(side: Side, op: Operation['op'], request: object, answer: Answer): PlainAnswer {
-    if ('refusal' in answer) return answer;
-    let message = answer.message;
-    if (op === 'range') message = settleTies(request, message as m.RangeResponse);
-    if (op === 'txn') message = settleTxn(request, message as m.TxnResponse);
-    if (op === 'leaseTimeToLive') message = settleTimeToLive(message as m.LeaseTimeToLiveResponse);
-    const result = plain(side, message) as Record<string, unknown>;
-    if (op === 'leaseLeases') result.leases = settleLeases(result.leases as unknown[]);
-    return { message: result };
+  /** The entry of the table that says why the answers differ; throws when there is none. Takes over their revision. */
+  #same(
+    op: Operation['op'],
+    request: object,
+    etcd: Answer,
+    roster: Answer,
+    { by, forEtcd = request }: { by?: Caller | undefined; forEtcd?: object } = {},
+  ): Difference | undefined {
+    const { header } = ('message' in etcd ? etcd.message : {}) as { header?: m.ResponseHeader };
+    this.#revision = Math.max(this.#revision, header?.revision ?? 0);
+    return this.#comparison.same(op, request, etcd, roster, { by, auth: this.#auth.on, forEtcd });
   }
 
   // ---- watches
 
-  #open(): Stream {
-    return {
-      etcd: this.etcd.watch(),
-      roster: this.roster.watch(),
-      live: new Map(),
-      all: [],
-      progress: 0,
-    };
+  #open(by?: Caller): StreamPair {
+    return new StreamPair(this.etcd, this.roster, (side) => this.#auth.token(side, by));
   }
 
-  #stream(slot: number): Stream {
+  #stream(slot: number): StreamPair {
     let stream = this.#streams.get(slot);
     if (stream === undefined) {
       stream = this.#open();
@@ -249,35 +282,55 @@ export class Differential {
     return stream;
   }
 
-  #observe(): Promise<void> {
-    return this.#watch(this.#observer, { key: '', range_end: '\0', prev_kv: true });
+  /** Again after the administrator's token, or the end of auth, has ended what watched before. */
+  async #observe(): Promise<void> {
+    this.#observer.close();
+    this.#observer = this.#open();
+    this.#observedFrom = this.#revision;
+    await this.#watch(this.#observer, { key: '', range_end: '\0', prev_kv: true });
   }
 
-  async #watch(stream: Stream, symbolic: Symbolic<m.WatchCreateRequest>): Promise<void> {
+  /** False: the servers do not agree on what it begins. */
+  async #watch(stream: StreamPair, symbolic: Symbolic<m.WatchCreateRequest>, by?: Caller): Promise<boolean> {
     const request = this.#resolve<m.WatchCreateRequest>(this.etcd, symbolic) as m.WatchCreateRequest;
     const { created: before, ended } = stream.etcd;
-    await this.#both(stream, 'an answer to a watch request', { create_request: request }, (r) => r.created > before);
+    await stream.both('an answer to a watch request', { create_request: request }, (r) => r.created > before);
     const [etcd, roster] = [lastCreated(stream.etcd), lastCreated(stream.roster)];
-    this.#same('watch', request, { message: etcd }, { message: roster });
-    if (etcd.canceled) return;
+    const difference = this.#same('watch', request, { message: etcd }, { message: roster }, { by });
+    if (difference !== undefined || etcd.canceled) return difference === undefined;
     const watch = { ...watchOf(request, this.#revision, this.#compacted), id: etcd.watch_id };
     stream.all.push(watch);
     stream.live.set(watch.id, watch);
     if (watch.start <= this.#revision) this.#lagging = true;
-    if (!watch.overtaken) return;
-    await this.#both(stream, `the end of watch ${watch.id}`, undefined, (r) => r.ended > ended);
+    if (!watch.overtaken) return true;
+    await stream.both(`the end of watch ${watch.id}`, undefined, (r) => r.ended > ended);
+    return true;
+  }
+
+  /** On a stream of its own, up to an event that has just happened: a change of roles ends it on one server only. */
+  async #watchBy(by: Caller, symbolic: Symbolic<m.WatchCreateRequest>): Promise<void> {
+    const stream = this.#open(by);
+    this.#halfClosed.push(stream);
+    const request = this.#resolve<m.WatchCreateRequest>(this.etcd, symbolic);
+    if (await this.#watch(stream, { ...request, start_revision: Math.max(request.start_revision ?? 0, 0) }, by)) {
+      await this.#call('put', { key: request.key || '\0' });
+      await this.#settle();
+      this.#compareStream(stream);
+    }
+    stream.close();
+    this.#halfClosed = this.#halfClosed.filter((other) => other !== stream);
   }
 
   /** On a stream of its own: the servers do not agree on what it begins (differences.ts). */
   async #watchNegative(symbolic: Symbolic<m.WatchCreateRequest>): Promise<void> {
     const stream = this.#open();
     const request = this.#resolve<m.WatchCreateRequest>(this.etcd, symbolic) as m.WatchCreateRequest;
-    await this.#both(stream, 'an answer to a watch request', { create_request: request }, (r) => r.created > 0);
+    await stream.both('an answer to a watch request', { create_request: request }, (r) => r.created > 0);
     this.#same('watch', request, { message: lastCreated(stream.etcd) }, { message: lastCreated(stream.roster) });
-    close(stream);
+    stream.close();
   }
 
-  async #cancel(stream: Stream, id: bigint): Promise<void> {
+  async #cancel(stream: StreamPair, id: bigint): Promise<void> {
     await this.#settle();
     const { ended } = stream.etcd;
     const message = { cancel_request: { watch_id: id } };
@@ -286,10 +339,10 @@ export class Differential {
       stream.roster.send(message);
       return;
     }
-    await this.#both(stream, `the end of watch ${id}`, message, (r) => r.ended > ended);
+    await stream.both(`the end of watch ${id}`, message, (r) => r.ended > ended);
   }
 
-  async #progress(stream: Stream): Promise<void> {
+  async #progress(stream: StreamPair): Promise<void> {
     await this.#passCatchUp();
     await this.#settle();
     const watches = [...stream.live.values()].filter(({ overtaken }) => !overtaken);
@@ -304,7 +357,7 @@ export class Differential {
     const difference = differences.find((entry) => entry.progress?.(found));
     if (difference !== undefined) {
       stream.roster.send(message);
-      this.#explain(difference.name);
+      this.#comparison.explain(difference.name);
       return;
     }
     const before = stream.roster.progress;
@@ -318,31 +371,16 @@ export class Differential {
     this.#same('progress', {}, { message: etcd }, { message: roster });
   }
 
-  /** Sends `message` on both and waits for what must follow. */
-  async #both(
-    stream: Stream,
-    what: string,
-    message: m.WatchRequest | undefined,
-    condition: (recorder: WatchRecorder) => boolean,
-  ): Promise<void> {
-    const arrivals = [stream.etcd, stream.roster].map(async (recorder) => {
-      if (message !== undefined) recorder.send(message);
-      if (await recorder.until(() => condition(recorder))) return;
-      throw new Error(`${recorder.side} has not sent ${what}: ${recorder.failure?.message ?? 'silence'}`);
-    });
-    await Promise.all(arrivals);
-  }
-
   /** Waits until every watch has got everything that has happened, so that what follows meets both in the same state. */
   async #settle(): Promise<void> {
-    await this.#both(this.#observer, `the events up to revision ${this.#revision}`, undefined, (recorder) => {
-      return (recorder.lastEvent.get(0n) ?? 1) >= this.#revision;
+    await this.#observer.both(`the events up to revision ${this.#revision}`, undefined, (recorder) => {
+      return (recorder.lastEvent.get(0n) ?? this.#observedFrom) >= this.#revision;
     });
     this.#compareObserver();
     for (const stream of [...this.#streams.values(), ...this.#halfClosed]) {
       for (const watch of stream.live.values()) {
         const what = `the events for watch ${watch.id}`;
-        await this.#both(stream, what, undefined, (recorder) => {
+        await stream.both(what, undefined, (recorder) => {
           const due = lastDue(watch, this.#history, recorder.side === 'roster');
           return (recorder.lastEvent.get(watch.id) ?? 0) >= due;
         });
@@ -356,13 +394,12 @@ export class Differential {
     await this.#call('put', { key: 'round' });
     const start_revision = this.#revision;
     const stream = this.#open();
-    await this.#both(
-      stream,
+    await stream.both(
       'an event that has just happened',
       { create_request: { key: '\0', range_end: '\0', start_revision } as m.WatchCreateRequest },
       (recorder) => recorder.lastEvent.get(0n) === start_revision,
     );
-    close(stream);
+    stream.close();
     this.#lagging = false;
   }
 
@@ -388,7 +425,7 @@ export class Differential {
     }
   }
 
-  #compareStream(stream: Stream): void {
+  #compareStream(stream: StreamPair): void {
     for (const recorder of [stream.etcd, stream.roster]) {
       if (recorder.failure !== undefined) throw new Error(`${recorder.side}: ${recorder.failure.message}`);
     }
@@ -399,27 +436,14 @@ export class Differential {
     for (const [index, theirs] of etcd.entries()) {
       const ours = roster[index]!;
       this.#same('watch', {}, { message: theirs.answers }, { message: ours.answers });
-      if (theirs.id !== NO_WATCH) this.#compareEvents(watches.next().value!, theirs.events, ours.events);
+      if (theirs.id !== NO_WATCH) this.#comparison.sameEvents(watches.next().value!, theirs.events, ours.events);
     }
-  }
-
-  #compareEvents(watch: Watch, fromEtcd: m.Event[], fromRoster: m.Event[]): void {
-    const etcd = plain(this.etcd, fromEtcd) as PlainEvent[];
-    const roster = plain(this.roster, fromRoster) as PlainEvent[];
-    if (isDeepStrictEqual(etcd, roster)) return;
-    const found = { compacted: watch.compacted, start: watch.start, etcd, roster };
-    const difference = differences.find((entry) => entry.watch?.(found));
-    if (difference === undefined) {
-      throw new Error(
-        `events of ${JSON.stringify(watch, (_, value) => (typeof value === 'bigint' ? String(value) : value))}\n  etcd:   ${JSON.stringify(etcd)}\n  roster: ${JSON.stringify(roster)}`,
-      );
-    }
-    this.#explain(difference.name);
   }
 
   // ---- the end of a sequence
 
   async #finish(): Promise<void> {
+    await this.#removeUsers();
     for (const slot of LEASE_IDS.keys()) {
       if (!this.etcd.leaseIds.has(slot)) continue;
       await this.#call('leaseTimeToLive', { ID: { leaseIn: slot }, keys: true });
@@ -430,11 +454,26 @@ export class Differential {
     await this.#settle();
     for (const stream of [...this.#streams.values(), ...this.#halfClosed]) {
       this.#compareStream(stream);
-      close(stream);
+      stream.close();
     }
     this.#streams.clear();
     this.#halfClosed = [];
     this.#large = false;
+  }
+
+  async #removeUsers(): Promise<void> {
+    if (this.#auth.on) await this.#call('authDisable', {});
+    if (!this.#auth.touched) return;
+    let [users, roles]: [string[], string[]] = [[], []];
+    await this.#call('userList', {}, {}, (answer) => {
+      users = (answer as m.AuthUserListResponse).users;
+    });
+    await this.#call('roleList', {}, {}, (answer) => {
+      roles = (answer as m.AuthRoleListResponse).roles;
+    });
+    for (const name of users) await this.#call('userDelete', { name });
+    for (const role of roles) await this.#call('roleDelete', { role });
+    this.#auth.forget();
   }
 
   /** Everything the sequence did, as the gateway's stream of lines tells it. */
@@ -451,25 +490,19 @@ export class Differential {
       m.Event[],
       m.Event[],
     ];
-    this.#compareEvents({ ...watchOf(request, this.#revision, this.#compacted), id: 0n }, theirs, ours);
+    this.#comparison.sameEvents({ ...watchOf(request, this.#revision, this.#compacted), id: 0n }, theirs, ours);
   }
 
   // ---- names
 
   #resolve<T extends object>(side: Side, symbolic: Symbolic<T>): Partial<T> {
-    const walk = (value: unknown): unknown => {
-      if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-      if (Array.isArray(value)) return value.map(walk);
-      if ('fill' in value) {
+    return resolved(symbolic, {
+      leaseIds: side.leaseIds,
+      revision: (name) => this.#base(name),
+      onFill: () => {
         this.#large = true;
-        return Buffer.alloc(value.fill as number, 'x');
-      }
-      if ('leaseIn' in value) return side.leaseIds.get(value.leaseIn as number) ?? NO_LEASE;
-      if ('revisionOf' in value)
-        return this.#base(value.revisionOf as string) + (value as unknown as { plus: number }).plus;
-      return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, walk(field)]));
-    };
-    return walk(symbolic) as Partial<T>;
+      },
+    });
   }
 
   #base(name: string): number {
@@ -477,17 +510,12 @@ export class Differential {
     if (name === 'start') return this.#start;
     return name === 'compacted' ? this.#compacted : this.#revision;
   }
+}
 
-  #explain(name: string): void {
-    this.explained.set(name, (this.explained.get(name) ?? 0) + 1);
-  }
+function isDenied(answer: Answer): boolean {
+  return 'refusal' in answer && answer.refusal.code === PERMISSION_DENIED;
 }
 
 function lastCreated(recorder: WatchRecorder): m.WatchResponse {
   return recorder.responses.findLast(({ created }) => created)!;
-}
-
-function close(stream: Stream): void {
-  stream.etcd.close();
-  stream.roster.close();
 }

@@ -226,7 +226,7 @@ export const unaryOperation: fc.Arbitrary<UnaryOperation> = fc.oneof(
 
 const stream = fc.nat({ max: WATCH_STREAMS - 1 });
 
-const watchRequest: fc.Arbitrary<Symbolic<m.WatchCreateRequest>> = fc.record({
+export const watchRequest: fc.Arbitrary<Symbolic<m.WatchCreateRequest>> = fc.record({
   key: often(8, fc.constantFrom(...KEYS), fc.constant('')),
   range_end: rangeEnd,
   start_revision: someRevision,
@@ -237,22 +237,33 @@ const watchRequest: fc.Arbitrary<Symbolic<m.WatchCreateRequest>> = fc.record({
   fragment: fc.boolean(),
 });
 
-/** Everything there is. */
+export const leaseKeepAlive = fc.record({
+  op: fc.constant('leaseKeepAlive' as const),
+  request: fc.record({ ID: leaseId }),
+});
+
+/** Everything there is but auth. */
 export const operation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 320, arbitrary: unaryOperation },
+  { weight: 640, arbitrary: unaryOperation },
+  { weight: 16, arbitrary: leaseKeepAlive },
+  { weight: 64, arbitrary: fc.record({ op: fc.constant('watch' as const), stream, request: watchRequest }) },
+  { weight: 16, arbitrary: fc.record({ op: fc.constant('cancelWatch' as const), stream, nth: fc.nat({ max: 3 }) }) },
   {
-    weight: 8,
-    arbitrary: fc.record({ op: fc.constant('leaseKeepAlive' as const), request: fc.record({ ID: leaseId }) }),
-  },
-  { weight: 32, arbitrary: fc.record({ op: fc.constant('watch' as const), stream, request: watchRequest }) },
-  { weight: 8, arbitrary: fc.record({ op: fc.constant('cancelWatch' as const), stream, nth: fc.nat({ max: 3 }) }) },
-  {
-    weight: 2,
+    weight: 4,
     arbitrary: fc.record({ op: fc.constant('cancelUnknown' as const), stream, id: fc.constantFrom(99n, -1n) }),
   },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant('progress' as const), stream }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('halfClose' as const), stream }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('closeStream' as const), stream }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('progress' as const), stream }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('halfClose' as const), stream }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('closeStream' as const), stream }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('watchNothing' as const), stream }) },
+  // Takes three seconds.
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('leaseExpire' as const),
+      keys: fc.array(fc.constantFrom(...KEYS), { maxLength: 4 }),
+    }),
+  },
 );
 
 /** Responses that have to be cut: one by revisions, one within a revision because of what the pairs were before. */

@@ -9,6 +9,7 @@ import { fromJson, toJson } from '../../core/wire/json.ts';
 import type * as m from '../../core/wire/messages.ts';
 import { WatchCreateRequest, WatchRequest, WatchResponse } from '../../core/wire/messages.ts';
 import type { MessageType } from '../../core/wire/schema.ts';
+import { JSON_PATHS } from './auth-methods.ts';
 
 /** Long enough for a busy machine; a server that takes longer has not answered. */
 export const ANSWER_LIMIT_MS = 20_000;
@@ -31,21 +32,6 @@ export interface Server {
 export type Transport = 'grpc' | 'json';
 
 const identity = (bytes: Buffer): Buffer => bytes;
-
-/** Paths of the JSON gateway that 3.4 and 3.7 share. */
-const JSON_PATHS = new Map<Method<never, never>, string>(
-  Object.entries({
-    range: '/v3/kv/range',
-    put: '/v3/kv/put',
-    deleteRange: '/v3/kv/deleterange',
-    txn: '/v3/kv/txn',
-    compact: '/v3/kv/compaction',
-    leaseGrant: '/v3/lease/grant',
-    leaseRevoke: '/v3/kv/lease/revoke',
-    leaseTimeToLive: '/v3/kv/lease/timetolive',
-    leaseLeases: '/v3/kv/lease/leases',
-  }).map(([name, path]) => [methods[name as keyof typeof methods] as Method<never, never>, path]),
-);
 
 export class Side {
   readonly name: string;
@@ -74,12 +60,13 @@ export class Side {
     transport: Transport,
     method: Method<Req, Res>,
     request: Partial<Req>,
+    token?: string,
   ): Promise<Answer<Res>> {
-    return transport === 'grpc' ? this.#grpc(method, request) : this.#json(method, request);
+    return transport === 'grpc' ? this.#grpc(method, request, token) : this.#json(method, request, token);
   }
 
-  watch(): WatchRecorder {
-    return new WatchRecorder(this.name, this.#duplex(methods.watch));
+  watch(token?: string): WatchRecorder {
+    return new WatchRecorder(this.name, this.#duplex(methods.watch, token));
   }
 
   /** Asks on the one stream that stays open. */
@@ -88,11 +75,38 @@ export class Side {
     return this.#keepAlive.ask(request);
   }
 
+  /** Asks on a stream of its own. */
+  keepAliveOnce(request: Partial<m.LeaseKeepAliveRequest>, token?: string): Promise<Answer<m.LeaseKeepAliveResponse>> {
+    const stream = this.#duplex(methods.leaseKeepAlive, token);
+    return new Promise((resolve, reject) => {
+      const limit = new Error(`${this.name} did not answer a keep-alive`);
+      const timer = setTimeout(() => reject(limit), ANSWER_LIMIT_MS);
+      stream.once('data', (message: m.LeaseKeepAliveResponse) => resolve({ message }));
+      stream.on('error', (error: grpc.ServiceError) => {
+        resolve({ refusal: { code: error.code, text: error.details } });
+      });
+      stream.on('data', () => clearTimeout(timer)).on('error', () => clearTimeout(timer));
+      stream.write(request as m.LeaseKeepAliveRequest);
+    }).finally(() => stream.cancel()) as Promise<Answer<m.LeaseKeepAliveResponse>>;
+  }
+
+  /** Whether that lease has not run out yet. */
+  async hasLease(id: bigint, token?: string): Promise<boolean> {
+    const answer = await this.call('grpc', methods.leaseTimeToLive, { ID: id }, token);
+    if ('refusal' in answer) throw new Error(`${this.name} does not tell of a lease: ${answer.refusal.text}`);
+    return answer.message.grantedTTL > 0;
+  }
+
   /** A POST that may be anything. */
-  async post(path: string, body: string): Promise<{ status: number; contentType: string | null; body: string }> {
+  async post(
+    path: string,
+    body: string,
+    token?: string,
+  ): Promise<{ status: number; contentType: string | null; body: string }> {
     const response = await fetch(`http://${this.server.endpoint}${path}`, {
       method: 'POST',
       body,
+      headers: token === undefined ? {} : { authorization: token },
       signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
     });
     return {
@@ -130,24 +144,38 @@ export class Side {
     await this.server.stop();
   }
 
-  #grpc<Req extends object, Res extends object>(method: Method<Req, Res>, request: Partial<Req>): Promise<Answer<Res>> {
+  #grpc<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    token?: string,
+  ): Promise<Answer<Res>> {
     const body = Buffer.from(encode(method.request, request));
     return new Promise((resolve, reject) => {
       const options = { deadline: Date.now() + ANSWER_LIMIT_MS };
-      this.#client.makeUnaryRequest(method.path, identity, identity, body, options, (error, bytes) => {
-        if (error === null) resolve({ message: wholly(this.name, method.response, bytes!) });
-        else if (isFatal(error.code)) reject(new Error(`${this.name} did not answer ${method.path}: ${error.message}`));
-        else resolve({ refusal: { code: error.code, text: error.details } });
-      });
+      this.#client.makeUnaryRequest(
+        method.path,
+        identity,
+        identity,
+        body,
+        presenting(token),
+        options,
+        (error, bytes) => {
+          if (error === null) resolve({ message: wholly(this.name, method.response, bytes!) });
+          else if (isFatal(error.code))
+            reject(new Error(`${this.name} did not answer ${method.path}: ${error.message}`));
+          else resolve({ refusal: { code: error.code, text: error.details } });
+        },
+      );
     });
   }
 
   async #json<Req extends object, Res extends object>(
     method: Method<Req, Res>,
     request: Partial<Req>,
+    token?: string,
   ): Promise<Answer<Res>> {
-    const path = JSON_PATHS.get(method as Method<never, never>)!;
-    const { status, contentType, body } = await this.post(path, toJson(method.request, request));
+    const path = JSON_PATHS.get(method.path)!;
+    const { status, contentType, body } = await this.post(path, toJson(method.request, request), token);
     if (contentType !== 'application/json') throw new Error(`${this.name} answered ${path} with ${contentType}`);
     if (status !== 200) return { refusal: refusalOf(this.name, status, body) };
     const message = fromJson(method.response, body);
@@ -158,13 +186,23 @@ export class Side {
     return { message };
   }
 
-  #duplex<Req extends object, Res extends object>(method: Method<Req, Res>): grpc.ClientDuplexStream<Req, Res> {
+  #duplex<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    token?: string,
+  ): grpc.ClientDuplexStream<Req, Res> {
     return this.#client.makeBidiStreamRequest(
       method.path,
       (request: Req) => Buffer.from(encode(method.request, request)),
       (bytes: Buffer) => wholly(this.name, method.response, bytes),
+      presenting(token),
     );
   }
+}
+
+function presenting(token: string | undefined): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  if (token !== undefined) metadata.set('token', token);
+  return metadata;
 }
 
 function isFatal(code: grpc.status): boolean {

@@ -63,7 +63,7 @@ export function lastDue(watch: Watch, history: readonly Happened[], tombstonesKe
 }
 
 function isDeletedAt(history: readonly Happened[], revision: number, key: string): boolean {
-  return history.some((event) => event.revision === revision && event.type === 1 && event.key === key);
+  return history.findLast((event) => event.revision === revision && event.key === key)?.type === 1;
 }
 
 /** The life of one watch id, or of the refusals under -1. */
