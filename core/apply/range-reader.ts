@@ -38,6 +38,10 @@ export class RangeReader {
   #from: ByteString | undefined;
   #given = 0;
   #seen = 0;
+  /** Measuring goes through the same keys before. */
+  #measureFrom: ByteString | undefined;
+  #measured = 0;
+  #measuredSeen = 0;
   /** Known from the beginning unless the revision is long ago. */
   #count: number | undefined;
   #release: (() => void) | undefined;
@@ -53,6 +57,7 @@ export class RangeReader {
     this.#to = end === '\0' ? undefined : end === '' ? `${key}\0` : end;
     if (this.#to !== undefined && this.#to <= key) this.#from = undefined;
     else this.#count = store.knownCount(key, this.#to, this.revision);
+    this.#measureFrom = this.#from;
     this.#limit = request.limit > 0 ? request.limit : Number.POSITIVE_INFINITY;
     this.#countOnly = request.count_only;
     this.#release = source.hold();
@@ -66,7 +71,7 @@ export class RangeReader {
     return new RangeReader(source, request);
   }
 
-  /** Keys in the whole range; only when {@link done}. */
+  /** Keys in the whole range; only when {@link done} or measured. */
   get count(): number {
     return this.#count ?? this.#seen;
   }
@@ -85,14 +90,34 @@ export class RangeReader {
     return !this.#countOnly && this.#given < this.#limit;
   }
 
+  /**
+   * Looks at some keys of a range that nothing has been read from yet, and tells `each` the encoded bytes of the pairs that
+   * will be read. True when all have been seen; then {@link count} and {@link leavesOut} are known. Refused as `step` is.
+   */
+  measure(each: (bytes: number) => void): boolean | RosterError {
+    if (this.#store !== this.#source.store()) return replaced();
+    const from = this.#measureFrom;
+    if (from === undefined) return true;
+    const pairs = this.#countOnly ? 0 : this.#limit - this.#measured;
+    const slice = this.#store.measure(from, this.#to, this.revision, { pairs, bytes: 0, looks: STEP_LOOKS_MAX });
+    for (const bytes of slice.sizes) each(bytes);
+    this.#measured += slice.sizes.length;
+    this.#measuredSeen += slice.seen;
+    this.#measureFrom = slice.next;
+    const enough = this.#count !== undefined && this.#measured === this.#limit;
+    if (slice.next !== undefined && !enough) return false;
+    this.#count ??= this.#measuredSeen;
+    return true;
+  }
+
+  /** Whether the limit leaves something out; only after {@link measure}. */
+  get leavesOut(): boolean {
+    return !this.#countOnly && this.count > this.#measured;
+  }
+
   /** Pairs that come next, perhaps none yet. Refused when a snapshot has taken the place of what was being read. */
   step(limits: StepLimits): KeyValue[] | RosterError {
-    if (this.#store !== this.#source.store()) {
-      return otherError(
-        GrpcStatus.UNAVAILABLE,
-        'the state was replaced by a snapshot while it was read: read it again',
-      );
-    }
+    if (this.#store !== this.#source.store()) return replaced();
     if (this.done) return [];
     const pairs = this.#wantsPairs ? Math.min(limits.pairs, this.#limit - this.#given) : 0;
     const slice = this.#store.slice(this.#from!, this.#to, this.revision, {
@@ -123,4 +148,8 @@ export class RangeReader {
   close(): void {
     this.letGo();
   }
+}
+
+function replaced(): RosterError {
+  return otherError(GrpcStatus.UNAVAILABLE, 'the state was replaced by a snapshot while it was read: read it again');
 }

@@ -41,6 +41,15 @@ export interface RangeSlice {
   next: ByteString | undefined;
 }
 
+/** Part of a range, without its pairs. */
+export interface MeasuredSlice {
+  /** Encoded bytes of each pair, in order, at most as many as were asked for. */
+  sizes: number[];
+  /** Keys that existed at the revision, among those looked at. */
+  seen: number;
+  next: ByteString | undefined;
+}
+
 /** What is known of a live key from the index alone. */
 export interface KeyMeta {
   create_revision: number;
@@ -127,6 +136,8 @@ export interface KvStore extends KvReader {
    * nothing has been removed since. With `pairs` 0 they are only counted.
    */
   slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice;
+  /** The same without the pairs: how large they are, mostly from the index alone. `limits.bytes` is of no account. */
+  measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice;
   /** Keys that existed in [from, to) at `revision`, if that can be told without asking each; else `undefined`. */
   knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined;
   /** The pair as it was at `revision`, for prev_kv: `undefined` when there was none or it is compacted. */

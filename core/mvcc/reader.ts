@@ -5,8 +5,17 @@
 import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue } from '../wire/messages.ts';
 import type { KeySpace } from './key-space.ts';
-import type { KeyMeta, RangeOptions, RangeResult, RangeSlice, ReadRefusal, SliceLimits } from './kv-store.ts';
+import type {
+  KeyMeta,
+  MeasuredSlice,
+  RangeOptions,
+  RangeResult,
+  RangeSlice,
+  ReadRefusal,
+  SliceLimits,
+} from './kv-store.ts';
 import { type Pairs, rowBytes } from './pairs.ts';
+import { REVISION_BYTES } from './revision.ts';
 
 /** What a read sees: the store between transactions, or a writer with its own changes. */
 export interface View {
@@ -69,6 +78,30 @@ export function readSlice(
     return kvs.length < limits.pairs && bytesLeft > 0;
   });
   return { kvs, seen, next };
+}
+
+/** KvStore.measure. */
+export function measureSlice(
+  { space, pairs }: View,
+  from: ByteString,
+  to: ByteString | undefined,
+  revision: number,
+  limits: SliceLimits,
+): MeasuredSlice {
+  const sizes: number[] = [];
+  let seen = 0;
+  const next = space.scanSlice(from, to, limits.looks, (entry) => {
+    const at = entry.find(revision);
+    if (at === undefined) return true;
+    seen++;
+    if (sizes.length === limits.pairs) return true;
+    const { lastMain, lastSub, lastBytes } = entry.last;
+    // Of what was overwritten since the index does not know the size.
+    const isNewest = at.main === lastMain && at.sub === lastSub;
+    sizes.push((isNewest ? lastBytes : rowBytes(pairs.at(entry, at.main, at.sub))) - REVISION_BYTES);
+    return true;
+  });
+  return { sizes, seen, next };
 }
 
 function limitOf(options: RangeOptions): number {

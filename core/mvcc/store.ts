@@ -15,6 +15,7 @@ import type {
   KeyMeta,
   KvStore,
   KvWriter,
+  MeasuredSlice,
   RangeOptions,
   RangeResult,
   RangeSlice,
@@ -24,7 +25,7 @@ import type {
   StoreBytes,
 } from './kv-store.ts';
 import { Pairs } from './pairs.ts';
-import { readMeta, readRange, readSlice, type View } from './reader.ts';
+import { measureSlice, readMeta, readRange, readSlice, type View } from './reader.ts';
 import { restoreIndex } from './restore.ts';
 import { Writer } from './writer.ts';
 
@@ -169,6 +170,11 @@ export class MvccStore implements KvStore {
   slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice {
     this.#assertIdle();
     return readSlice(this.#view, from, to, revision, limits);
+  }
+
+  measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice {
+    this.#assertIdle();
+    return measureSlice(this.#view, from, to, revision, limits);
   }
 
   knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined {

@@ -1,14 +1,18 @@
 /** A call of one request and one response. Owns the request until it is whole; see call.ts for the rest. */
-import { RosterError } from '../../core/errors.ts';
+import { GrpcStatus, RosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
 import type { Http2Stream } from '../http2/stream.ts';
+import { isPieced, type PiecedReply } from '../rpc/pieced-reply.ts';
 import type { UnaryMethod } from '../rpc/service.ts';
 import { Call, type CallEnvironment, prefixed } from './call.ts';
 import { none, tooMany } from './cardinality.ts';
 import { decodeRequest } from './decode.ts';
 import { PREFIX_BYTES } from './message-reader.ts';
 import { OK_TRAILERS, RESPONSE_HEADERS } from './status.ts';
+
+/** What grpc-go sends at most in one message. */
+const MESSAGE_BYTES_MAX = 2 ** 31 - 1;
 
 export class UnaryCall extends Call {
   readonly #method: UnaryMethod;
@@ -17,6 +21,8 @@ export class UnaryCall extends Call {
   #start = 0;
   #end = 0;
   #done = false;
+  #pieces: PiecedReply | undefined;
+  readonly takesPieces = true;
 
   constructor(environment: CallEnvironment, stream: Http2Stream, method: UnaryMethod) {
     super(environment, stream);
@@ -49,19 +55,56 @@ export class UnaryCall extends Call {
     }
   }
 
-  drain(): void {}
+  drain(): void {
+    if (!this.over) this.#pieces?.drained();
+  }
 
-  protected override release(): void {}
+  protected override release(): void {
+    this.#pieces?.cancel();
+  }
 
   #answer(result: object): void {
     assert(!this.#done, `${this.#method.path}: answered twice`);
     this.#done = true;
-    if (this.over) return;
+    if (this.over) {
+      if (isPieced(result)) result.cancel();
+      return;
+    }
     if (result instanceof RosterError) {
       this.finish(result.status, result.message);
       return;
     }
+    if (isPieced(result)) {
+      this.#sendPieces(result);
+      return;
+    }
     this.over = true;
     this.stream.respond(RESPONSE_HEADERS, prefixed(encode(this.#method.response, result, PREFIX_BYTES)), OK_TRAILERS);
+  }
+
+  #sendPieces(reply: PiecedReply): void {
+    if (reply.bytes > MESSAGE_BYTES_MAX) {
+      reply.cancel();
+      this.finish(
+        GrpcStatus.RESOURCE_EXHAUSTED,
+        `trying to send message larger than max (${reply.bytes} vs. ${MESSAGE_BYTES_MAX})`,
+      );
+      return;
+    }
+    this.#pieces = reply;
+    const { stream } = this;
+    const prefix = new Uint8Array(PREFIX_BYTES);
+    new DataView(prefix.buffer).setUint32(1, reply.bytes);
+    stream.sendHeaders(RESPONSE_HEADERS);
+    stream.sendData(prefix);
+    reply.begin({
+      write: (piece) => this.over || stream.sendData(piece),
+      end: () => {
+        if (!this.over) this.finish(GrpcStatus.OK, '');
+      },
+      fail: (error) => {
+        if (!this.over) this.finish(error.status, error.message);
+      },
+    });
   }
 }

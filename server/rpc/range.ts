@@ -2,11 +2,12 @@
  * etcdserverpb.KV/Range: at once when it is small, else read a little in each turn of the event loop, so that whoever asks
  * for one key does not wait for who asks for all.
  */
-import { arranged, readLimit } from '../../core/apply/range.ts';
+import { arranged, isPlain, readLimit } from '../../core/apply/range.ts';
 import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import type { KeyValue, RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
-import { completed, permitted, type RpcContext } from './context.ts';
+import { completed, header, permitted, type RpcContext } from './context.ts';
+import { isStored, measureRange } from './pieced-range.ts';
 import { PIECE_BYTES_MAX, PIECE_PAIRS_MAX } from './range-stream.ts';
 import type { CallContext, UnaryDone } from './service.ts';
 
@@ -53,9 +54,18 @@ function readInTurns(
   request: RangeRequest,
   done: UnaryDone<RangeResponse>,
 ): void {
-  const reader = context.machine.rangeReader({ ...request, limit: readLimit(request) });
+  const pieces = call.takesPieces === true && isPlain(request) && isStored(request);
+  const reader = context.machine.rangeReader(pieces ? request : { ...request, limit: readLimit(request) });
   if (reader instanceof RosterError) done(reader);
-  else new TurnReader(context, call, request, reader, done).step();
+  else if (pieces) {
+    const head = ({ storeRevision, count, leavesOut }: RangeReader) => ({
+      header: header(context, storeRevision),
+      more: leavesOut,
+      count,
+    });
+    // What stands for the response is for the door alone: no other part looks into it.
+    measureRange(reader, head, () => call.cancelled, done as (result: object) => void);
+  } else new TurnReader(context, call, request, reader, done).step();
 }
 
 class TurnReader {

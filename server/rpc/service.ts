@@ -17,6 +17,8 @@ export interface CallContext {
   readonly cancelled: boolean;
   /** Runs `listener` once when the call is cancelled (deadline included); at once if it already is. */
   onCancel(listener: () => void): void;
+  /** Whether a unary method may answer with a PiecedReply (pieced-reply.ts) in place of its response. */
+  readonly takesPieces?: boolean;
   /** The common name in the verified certificate of the client that speaks to this door itself. */
   readonly commonName?: string | undefined;
   /** Whether the caller may; set by the guard while auth is on, and on streams always. */
