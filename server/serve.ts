@@ -241,6 +241,7 @@ class Server implements RunningServer {
       },
       pprof: flags['enable-pprof'],
       gateway: flags['enable-grpc-gateway'],
+      v2: flags['enable-v2'] ? { traffic: this.#peers, leaders: this.#leaders } : undefined,
       maxRequestBytes: flags['max-request-bytes'],
       onBug,
     });

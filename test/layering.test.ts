@@ -17,6 +17,7 @@ const allowed: Record<string, readonly string[]> = {
   'core/mvcc': ['core/wire', 'core/util', 'core/errors.ts'],
   'core/watch': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/lease': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
+  'core/v2': ['core/lease', 'core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/membership': ['core/mvcc', 'core/raft', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/auth': ['core/mvcc', 'core/wire', 'core/util', 'core/errors.ts'],
   'core/apply': [
@@ -25,6 +26,7 @@ const allowed: Record<string, readonly string[]> = {
     'core/membership',
     'core/lease',
     'core/watch',
+    'core/v2',
     'core/mvcc',
     'core/wire',
     'core/util',

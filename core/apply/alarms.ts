@@ -125,6 +125,7 @@ function touchesKeys(request: InternalRequest): boolean {
     request.put !== undefined ||
     request.txn !== undefined ||
     request.delete_range !== undefined ||
+    request.v2 !== undefined ||
     request.compaction !== undefined ||
     request.lease_grant !== undefined ||
     request.lease_revoke !== undefined

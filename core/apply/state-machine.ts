@@ -17,6 +17,9 @@ import type { ApplyResult, ClusterView, Machine, StatePoint, StateReader, StateW
 import type { ConfChange } from '../raft/conf-change.ts';
 import type { ConfState } from '../raft/messages.ts';
 import { assert } from '../util/assert.ts';
+import { V2Counts } from '../v2/counts.ts';
+import { type V2Query, V2Reader } from '../v2/reader.ts';
+import { applyV2, expireNode, leasedNode } from '../v2/write.ts';
 import type { WatchHub } from '../watch/watch-hub.ts';
 import { decode } from '../wire/binary.ts';
 import {
@@ -40,6 +43,7 @@ import {
   type RangeResponse,
   type TxnRequest,
   type TxnResponse,
+  type V2Request,
 } from '../wire/messages.ts';
 import { Alarms } from './alarms.ts';
 import { type Applied, nothingApplied, writeApplied } from './applied.ts';
@@ -94,6 +98,8 @@ export class StateMachine implements Machine {
   onWork: (() => void) | undefined;
   /** What leases have come to in this process, for metrics. */
   readonly leaseCounts = { granted: 0, revoked: 0, renewed: 0 };
+  /** What v2 operations have come to in this process. */
+  readonly v2Counts = new V2Counts();
   readonly #leaseExtensionMs: number;
   readonly #membershipLimits: MembershipLimits;
   readonly #snapshots: Snapshots;
@@ -309,6 +315,11 @@ export class StateMachine implements Machine {
     return readTxn(this.store, request);
   }
 
+  /** A file or directory as the v2 API shows it, a little at a time: see {@link V2Reader}. To be closed. */
+  v2Reader(query: V2Query): V2Reader {
+    return new V2Reader({ store: () => this.store, hold: () => this.#hold() }, query);
+  }
+
   /** Calls `done` when everything that a compaction at `revision`, already applied, frees is gone from the disk. */
   whenCompacted(revision: number, done: (error?: Error) => void): void {
     assert(revision <= this.store.compactRevision, 'the compaction has been applied');
@@ -392,6 +403,7 @@ export class StateMachine implements Machine {
     if (request.delete_range !== undefined) return this.#deleteRange(request.delete_range);
     if (request.lease_grant !== undefined) return this.#leaseGrant(request.lease_grant);
     if (request.lease_revoke !== undefined) return this.#leaseRevoke(request.lease_revoke);
+    if (request.v2 !== undefined) return this.#v2(request.v2, request.id);
     if (request.compaction !== undefined) return this.#compact(request.compaction);
     if (request.lease_checkpoint !== undefined) return this.#leaseCheckpoint(request.lease_checkpoint);
     if (request.member_update !== undefined) return applyMemberUpdate(this.membership, request.member_update);
@@ -421,6 +433,12 @@ export class StateMachine implements Machine {
     return result;
   }
 
+  #v2(request: V2Request, id: bigint): object {
+    const result = applyV2(this.#state, request, id);
+    this.v2Counts.wrote(request.op, !(result instanceof RosterError) && 'action' in result);
+    return result;
+  }
+
   #compact({ revision }: CompactionRequest): CompactionResponse | RosterError {
     const refusal = this.store.compact(revision);
     if (refusal !== undefined) return rosterError(refusal);
@@ -444,10 +462,14 @@ export class StateMachine implements Machine {
 
   /** The keys go in byte order and in one revision; a lease without keys makes none. */
   #leaseRevoke(request: LeaseRevokeRequest): LeaseRevokeResponse | RosterError {
+    const v2 = leasedNode(this.store, request.ID, this.lessor.keysOf(request.ID));
     const keys = this.lessor.revoke(request.ID);
     if (keys instanceof RosterError) return keys;
     this.leaseCounts.revoked++;
-    if (keys.length > 0) {
+    if (v2 !== undefined) {
+      expireNode(this.#state, v2, keys);
+      this.v2Counts.expired++;
+    } else if (keys.length > 0) {
       const writer = this.store.write();
       for (const key of keys) writer.deleteRange(key, '');
       writer.end();

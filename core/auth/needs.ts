@@ -13,8 +13,10 @@ import type {
   RangeRequest,
   RequestOp,
   TxnRequest,
+  V2Request,
   WatchCreateRequest,
 } from '../wire/messages.ts';
+import { V2Op } from '../wire/messages.ts';
 import type { AuthStore, Refusal } from './auth-store.ts';
 import type { Permit } from './permit.ts';
 
@@ -23,6 +25,8 @@ export interface LeaseKeys {
   /** None, too, when there is no such lease. */
   keysOf(lease: bigint): Iterable<ByteString>;
 }
+
+const { UPDATE: V2_UPDATE, POST: V2_POST } = V2Op.values;
 
 export function deniedUnless(permitted: boolean): Refusal {
   return permitted ? undefined : rosterError('PermissionDenied');
@@ -98,6 +102,38 @@ export function keysReadNeeds(permit: Permit, keys: Iterable<ByteString>): Refus
   return undefined;
 }
 
+/** What is asked of a v2 node: to be read, or watched. */
+export interface V2Reads {
+  readonly path: ByteString;
+  /** With everything below it. */
+  readonly subtree: boolean;
+  /** False: it is known to be a directory, and was asked for as one, by a slash at its end. */
+  readonly itself?: boolean;
+}
+
+/** All keys below `path` are those between `path/` and `path0`; the root is `/` alone. */
+function subtreeOf(path: ByteString): readonly [ByteString, ByteString] {
+  return path === '/' ? ['/', '0'] : [`${path}/`, `${path}0`];
+}
+
+export function v2ReadNeeds(permit: Permit, { path, subtree, itself = true }: V2Reads): Refusal {
+  return deniedUnless((!itself || permit.mayRead(path, '')) && (!subtree || permit.mayRead(...subtreeOf(path))));
+}
+
+/**
+ * What takes a directory with all that is in it - at once, or when its time is up - needs leave to write all of that. A
+ * comparison tells something of the value, as it does in a transaction.
+ */
+export function v2WriteNeeds(permit: Permit, request: V2Request): Refusal {
+  const { path, dir, recursive, has_ttl, prev_value, prev_index, op } = request;
+  // The name is the store's to choose.
+  if (op === V2_POST) return deniedUnless(permit.mayWrite(...subtreeOf(path)));
+  const subtree = recursive || (has_ttl && (dir || op === V2_UPDATE));
+  const wholly = permit.mayWrite(path, '') && (!subtree || permit.mayWrite(...subtreeOf(path)));
+  const compares = prev_value.length > 0 || prev_index !== 0n;
+  return deniedUnless(wholly && (!compares || permit.mayRead(path, '')));
+}
+
 // ---- entries of the log
 
 /** What an entry may be about. */
@@ -114,6 +150,7 @@ const ENTRY_NEEDS: { readonly [K in EntryKind]-?: EntryNeed<K> } = {
   put: putNeeds,
   txn: txnNeeds,
   delete_range: deleteRangeNeeds,
+  v2: v2WriteNeeds,
   lease_grant: needsUser,
   lease_revoke: (permit, { ID }, leases) => leaseWriteNeeds(permit, ID, leases),
   lease_checkpoint: CLUSTER,

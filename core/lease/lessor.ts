@@ -114,12 +114,12 @@ export class Lessor implements KeyLeases {
    * Creates a lease. `id` is not 0: who proposes the grant has chosen it, so that replicas agree. Refusals in etcd's
    * order: LeaseTTLTooLarge, LeaseExist. A TTL below the minimum, negative ones too, is raised.
    */
-  grant(id: bigint, ttlSeconds: bigint): GrantedLease | RosterError {
+  grant(id: bigint, ttlSeconds: bigint, minTtlSeconds: number = this.#minTtlSeconds): GrantedLease | RosterError {
     // etcd answers an id of 0 at this depth in the same way.
     if (id === 0n) return rosterError('LeaseNotFound');
     if (ttlSeconds > LEASE_TTL_SECONDS_MAX) return rosterError('LeaseTTLTooLarge');
     if (this.#leases.has(id)) return rosterError('LeaseExist');
-    const lease = new Lease(id, Math.max(Number(ttlSeconds), this.#minTtlSeconds), 0);
+    const lease = new Lease(id, Math.max(Number(ttlSeconds), minTtlSeconds), 0);
     this.#leases.set(id, lease);
     if (this.#primary) this.#startCounting(lease, this.#clock.nowMs());
     this.#store(lease);

@@ -11,7 +11,7 @@ import type { Event, WatchCreateRequest, WatchResponse } from '../wire/messages.
 import { OPEN_END } from './interval-tree.ts';
 import { eventsResponse, eventsThatFit, NO_WATCH, revisionsThatFit, watchResponse } from './responses.ts';
 import type { WatchHub } from './watch-hub.ts';
-import { Watcher } from './watcher.ts';
+import { type KeyRange, Watcher } from './watcher.ts';
 
 /** The way out. The header of a response holds its revision only; the receiver owns the response. */
 export interface WatchSink {
@@ -66,9 +66,10 @@ export class WatchStream {
 
   /**
    * Begins a watch; the answer goes to the sink, a refusal too (`created` and `canceled`). Returns an error when the
-   * peer has left too many answers unread: the stream is closed then, and the call must be ended with it.
+   * peer has left too many answers unread: the stream is closed then, and the call must be ended with it. `also`: keys
+   * apart from those of the request, whose events come along; all of a revision come together.
    */
-  create(request: WatchCreateRequest): RosterError | undefined {
+  create(request: WatchCreateRequest, also?: KeyRange): RosterError | undefined {
     if (this.#closed) return undefined;
     const revision = this.#hub.revision;
     const key = request.key === '' ? FIRST_KEY : request.key;
@@ -76,7 +77,7 @@ export class WatchStream {
     if (reason !== undefined) return this.refuse(reason);
     const future = request.start_revision > revision;
     const startRevision = future ? request.start_revision : request.start_revision || revision + 1;
-    const watcher = new Watcher(this, this.#takeId(request.watch_id), key, request, startRevision);
+    const watcher = new Watcher(this, this.#takeId(request.watch_id), key, request, startRevision, also);
     this.#watchers.set(watcher.id, watcher);
     if (future) this.#future.add(watcher);
     const created = watchResponse(revision, watcher.id);

@@ -5,7 +5,7 @@
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { IntervalTree } from './interval-tree.ts';
-import type { Watcher } from './watcher.ts';
+import type { KeyRange, Watcher } from './watcher.ts';
 
 export class WatcherIndex {
   readonly #ofKey = new Map<ByteString, Set<Watcher>>();
@@ -18,26 +18,36 @@ export class WatcherIndex {
 
   add(watcher: Watcher): void {
     this.#size++;
-    if (watcher.rangeEnd !== '') {
-      this.#ofRange.add(watcher.key, watcher.rangeEnd, watcher);
+    this.#addRange(watcher, watcher);
+    if (watcher.also !== undefined) this.#addRange(watcher.also, watcher);
+  }
+
+  #addRange({ key, rangeEnd }: KeyRange, watcher: Watcher): void {
+    if (rangeEnd !== '') {
+      this.#ofRange.add(key, rangeEnd, watcher);
       return;
     }
-    const same = this.#ofKey.get(watcher.key);
-    if (same === undefined) this.#ofKey.set(watcher.key, new Set([watcher]));
+    const same = this.#ofKey.get(key);
+    if (same === undefined) this.#ofKey.set(key, new Set([watcher]));
     else same.add(watcher);
   }
 
   /** `watcher` must be here. */
   delete(watcher: Watcher): void {
     this.#size--;
-    if (watcher.rangeEnd !== '') {
-      this.#ofRange.delete(watcher.key, watcher.rangeEnd, watcher);
+    this.#deleteRange(watcher, watcher);
+    if (watcher.also !== undefined) this.#deleteRange(watcher.also, watcher);
+  }
+
+  #deleteRange({ key, rangeEnd }: KeyRange, watcher: Watcher): void {
+    if (rangeEnd !== '') {
+      this.#ofRange.delete(key, rangeEnd, watcher);
       return;
     }
-    const same = this.#ofKey.get(watcher.key);
+    const same = this.#ofKey.get(key);
     assert(same !== undefined, 'nobody watches this key');
     assert(same.delete(watcher), 'the watcher is not in this index');
-    if (same.size === 0) this.#ofKey.delete(watcher.key);
+    if (same.size === 0) this.#ofKey.delete(key);
   }
 
   /** Adds the watchers of `key` to `into`. */
@@ -52,7 +62,8 @@ export class WatcherIndex {
     const watchers: Watcher[] = [];
     for (const same of this.#ofKey.values()) for (const watcher of same) watchers.push(watcher);
     this.#ofRange.collectAll(watchers);
-    return watchers;
+    // Who watches two ranges is found twice.
+    return [...new Set(watchers)];
   }
 
   /** Whether anyone watches `key`. */

@@ -3,12 +3,20 @@ import type { ByteString } from '../util/bytes.ts';
 import { type Event, EventType, FilterType, type WatchCreateRequest } from '../wire/messages.ts';
 import type { WatchStream } from './watch-stream.ts';
 
+/** `rangeEnd` as in a request: '' one key, '\0' no end, else the exclusive end. */
+export interface KeyRange {
+  readonly key: ByteString;
+  readonly rangeEnd: ByteString;
+}
+
 export class Watcher {
   readonly stream: WatchStream;
   readonly id: bigint;
   readonly key: ByteString;
   /** '' one key, '\0' no end, else the exclusive end. */
   readonly rangeEnd: ByteString;
+  /** Keys it watches besides, apart from the others. */
+  readonly also: KeyRange | undefined;
   /** Events of earlier revisions are none of its business. */
   readonly startRevision: number;
   readonly prevKv: boolean;
@@ -30,7 +38,15 @@ export class Watcher {
   /** Scratch of one delivery: the events collected for it, not yet sent. */
   pending: Event[] = [];
 
-  constructor(stream: WatchStream, id: bigint, key: ByteString, request: WatchCreateRequest, startRevision: number) {
+  constructor(
+    stream: WatchStream,
+    id: bigint,
+    key: ByteString,
+    request: WatchCreateRequest,
+    startRevision: number,
+    also?: KeyRange,
+  ) {
+    this.also = also;
     this.stream = stream;
     this.id = id;
     this.key = key;

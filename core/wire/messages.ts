@@ -866,8 +866,74 @@ export const InternalRequest = message('roster.InternalRequest', {
     'request',
     sub(41, () => DowngradeTarget),
   ),
+  v2: oneof(
+    'request',
+    sub(50, () => V2Request),
+  ),
 });
 export type InternalRequest = Decoded<typeof InternalRequest>;
+
+/** What a write of the v2 API comes to (etcd: applierV2store). */
+export const V2Op = {
+  name: 'roster.V2Op',
+  values: { SET: 0, CREATE: 1, POST: 2, UPDATE: 3, COMPARE_AND_SWAP: 4, DELETE: 5, COMPARE_AND_DELETE: 6 },
+} as const satisfies EnumType;
+
+/** One write of the v2 API, decided where it is applied. */
+export const V2Request = message('roster.V2Request', {
+  op: enumeration(1, V2Op),
+  /** Clean: `/`, or `/a/b` (core/v2/paths.ts). */
+  path: key(2),
+  value: bytes(3),
+  dir: bool(4),
+  recursive: bool(5),
+  refresh: bool(6),
+  /** Seconds; of account with `has_ttl` only. */
+  ttl: counter(7),
+  has_ttl: bool(8),
+  /** Empty: any value will do. */
+  prev_value: bytes(9),
+  /** 0: any index will do. */
+  prev_index: uint64(10),
+  /** Wall clock of the member that took the request, in milliseconds: what `expiration` is counted from. */
+  time_ms: counter(11),
+});
+export type V2Request = Decoded<typeof V2Request>;
+
+/** What the last v2 write of a node was, where the pairs alone do not tell: see core/v2/record.ts. */
+export const V2Action = {
+  name: 'roster.V2Action',
+  values: {
+    /** A directory that came into being because something was put into it. */
+    NONE: 0,
+    SET: 1,
+    CREATE: 2,
+    UPDATE: 3,
+    COMPARE_AND_SWAP: 4,
+    DELETE: 5,
+    COMPARE_AND_DELETE: 6,
+    EXPIRE: 7,
+  },
+} as const satisfies EnumType;
+
+export const V2Record = message('roster.V2Record', {
+  action: enumeration(1, V2Action),
+  /** The node's createdIndex. */
+  created: revision(2),
+  /** Wall clock in milliseconds; 0: never. */
+  expires_ms: counter(3),
+  /** The lease that ends the node then; 0: none. */
+  lease: int64(4),
+  /** Wall clock of the write. */
+  time_ms: counter(5),
+  /** Only the time to live was changed: nobody is told. */
+  refresh: bool(6),
+  /** Of a node that is gone: which, whether it was a directory, and its modifiedIndex. */
+  path: key(7),
+  dir: bool(8),
+  modified: revision(9),
+});
+export type V2Record = Decoded<typeof V2Record>;
 
 /** On whose behalf a request was put into the log. */
 export const Requester = message('roster.Requester', {

@@ -41,7 +41,6 @@ export const ignoredFlags = {
   'compaction-sleep-interval': duration(0, 0, 'compaction gives way to requests by itself'),
   'downgrade-check-time': duration(5000, 0, 'how often a downgrade is looked after'),
   'v2-deprecation': text('write-only', 'ignored by etcd too'),
-  'enable-v2': flag(false, 'the v2 API of etcd 3.5 and before'),
   'enable-v2v3': text('', 'the v2 API on v3 keys of etcd 3.5 and before'),
   'enable-log-rotation': flag(false, 'let logrotate (copytruncate) or journald do that'),
   'log-rotation-config-json': text(

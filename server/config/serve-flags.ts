@@ -109,6 +109,7 @@ export const serveFlags = {
   'grpc-keepalive-interval': duration(7_200_000, 0, 'idle time after which the server pings a client; 0: never'),
   'grpc-keepalive-timeout': duration(20_000, 1, 'how long the server waits for the answer to its ping'),
   'enable-grpc-gateway': flag(true, 'serve the JSON API under /v3'),
+  'enable-v2': flag(true, 'serve the v2 API under /v2, over the same keys'),
   ...tlsFlags,
   'auth-token': text(
     'simple',

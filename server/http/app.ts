@@ -4,6 +4,7 @@ import { getPath } from 'hono/utils/url';
 import { commonNameOf } from '../http2/common-name.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
+import { mountV2, type V2Options } from '../v2/mount.ts';
 import { versions } from '../version.ts';
 import { type AccessControl, accessControl, type HttpEnvironment } from './access-control.ts';
 import { mountDebug } from './debug.ts';
@@ -22,6 +23,8 @@ export interface AppOptions {
   /** See --enable-pprof. */
   pprof: boolean;
   gateway: boolean;
+  /** See --enable-v2; absent: it is not served. */
+  v2: V2Options['stats'] | undefined;
   maxRequestBytes: number;
   /** A request failed in a way nobody foresaw: a bug. */
   onBug: (error: Error) => void;
@@ -50,6 +53,7 @@ export function createApp(options: AppOptions): Hono {
     return undefined;
   });
   if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes, context.stopping);
+  if (options.v2 !== undefined) mountV2(app, { context, methods: options.methods, stats: options.v2 });
   return app;
 }
 

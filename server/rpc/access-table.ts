@@ -14,11 +14,15 @@ import {
   putNeeds,
   rangeNeeds,
   txnNeeds,
+  type V2Reads,
+  v2ReadNeeds,
+  v2WriteNeeds,
   watchNeeds,
 } from '../../core/auth/needs.ts';
 import type { Permit } from '../../core/auth/permit.ts';
 import { type ByteString, prefixEnd } from '../../core/util/bytes.ts';
 import * as m from '../../core/wire/messages.ts';
+import { V2_ADMIN, V2_MEMBER, V2_READ, V2_WATCH, V2_WRITE } from './v2-paths.ts';
 
 /**
  * When it is decided:
@@ -91,6 +95,10 @@ const leasesAnswer = (permit: Permit, response: object, leases: LeaseKeys): Refu
   return undefined;
 };
 
+/** Whether the answer may tell what was there is asked, too, once a write is done. */
+const v2WriteOrReadNeeds: Need<m.V2Request | V2Reads> = (permit, request) =>
+  'subtree' in request ? v2ReadNeeds(permit, request) : v2WriteNeeds(permit, request);
+
 const KV = '/etcdserverpb.KV/';
 const LEASE = '/etcdserverpb.Lease/';
 const CLUSTER = '/etcdserverpb.Cluster/';
@@ -108,6 +116,12 @@ export const ACCESS: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   [`${KV}DeleteRange`, rule<m.DeleteRangeRequest>('handler', deleteRangeNeeds)],
   [`${KV}Txn`, rule<m.TxnRequest>('handler', txnNeeds)],
   [`${KV}Compact`, root('handler')],
+
+  [V2_READ, rule<V2Reads>('handler', v2ReadNeeds)],
+  [V2_WRITE, rule<m.V2Request | V2Reads>('handler', v2WriteOrReadNeeds)],
+  [V2_WATCH, rule<V2Reads>('handler', v2ReadNeeds)],
+  [V2_MEMBER, rule('local', needsUser)],
+  [V2_ADMIN, root('confirmed')],
 
   ['/etcdserverpb.Watch/Watch', rule<m.WatchRequest>('handler', watchMessageNeeds)],
 

@@ -4,9 +4,10 @@
  */
 import { requestCost } from '../../core/apply/cost.ts';
 import { rosterError } from '../../core/errors.ts';
-import type { LeaseGrantRequest, PutRequest, TxnRequest } from '../../core/wire/messages.ts';
+import type { LeaseGrantRequest, PutRequest, TxnRequest, V2Request } from '../../core/wire/messages.ts';
 import type { RpcContext } from './context.ts';
 import type { Method } from './service.ts';
+import { V2_WRITE } from './v2-paths.ts';
 
 /** How much room there is. */
 export interface SpaceQuota {
@@ -22,6 +23,7 @@ const COSTS: ReadonlyMap<string, (request: object) => number> = new Map([
   ['/etcdserverpb.KV/Put', (request: object) => requestCost({ put: request as PutRequest })],
   ['/etcdserverpb.KV/Txn', (request: object) => requestCost({ txn: request as TxnRequest })],
   ['/etcdserverpb.Lease/LeaseGrant', (request: object) => requestCost({ lease_grant: request as LeaseGrantRequest })],
+  [V2_WRITE, (request: object) => requestCost({ v2: request as V2Request })],
 ]);
 
 /** The same methods, within the quota if the context has one. */

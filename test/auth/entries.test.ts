@@ -22,6 +22,7 @@ import {
 const READ = 0;
 const WRITE = 1;
 const READWRITE = 2;
+const { COMPARE_AND_SWAP, DELETE, POST } = m.V2Op.values;
 
 function machine(): Harness {
   const h = new Harness();
@@ -74,8 +75,28 @@ const CASES: [string, Partial<m.InternalRequest>, string[]][] = [
   ['the end of a lease without', { lease_revoke: { ID: 6n } }, ['all', 'reader', 'writer', 'half']],
   ['the end of no lease', { lease_revoke: { ID: 7n } }, ['all', 'reader', 'writer', 'half']],
   ['new peer URLs', { member_update: { ID: 1n, peerURLs: [] } }, []],
+  ['a v2 set', { v2: v2({ path: 'a' }) }, ['all', 'writer', 'half']],
+  ['a v2 set elsewhere', { v2: v2({ path: 'z' }) }, []],
+  ['a v2 comparison', { v2: v2({ path: 'a', op: COMPARE_AND_SWAP, prev_value: bytes('x') }) }, ['all', 'half']],
+  [
+    'a v2 delete of a tree',
+    { v2: v2({ path: 'a', op: DELETE, dir: true, recursive: true }) },
+    ['all', 'writer', 'half'],
+  ],
+  ['a v2 delete of everything', { v2: v2({ path: '/', op: DELETE, dir: true, recursive: true }) }, []],
+  [
+    'a v2 directory with its time',
+    { v2: v2({ path: 'a', dir: true, has_ttl: true, ttl: 9 }) },
+    ['all', 'writer', 'half'],
+  ],
+  ['a v2 key in order', { v2: v2({ path: 'a', op: POST }) }, ['all', 'writer', 'half']],
   ['an empty transaction', { txn: txnRequest() }, ['all', 'reader', 'writer', 'half']],
 ];
+
+function v2(request: Partial<m.V2Request>): m.V2Request {
+  return { ...defaults(m.V2Request), ...request };
+}
+
 /** Operations of a transaction, and who may ask for one with them. */
 const OPS: [string, m.RequestOp[], m.Compare[], string[]][] = [
   ['a range', [get('a')], [], ['all', 'reader', 'half']],

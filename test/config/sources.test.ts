@@ -200,13 +200,13 @@ describe('names of other versions', () => {
   });
 
   it('names what is accepted and does nothing, once', () => {
-    const args = ['--max-wals=3', '--max-wals=4', '--enable-v2', '-vv', '--snapshot-count=5'];
+    const args = ['--max-wals=3', '--max-wals=4', '--enable-v2v3=x', '-vv', '--snapshot-count=5'];
     const gates = ['--feature-gates', 'LeaseCheckpoint=true,CompactHashCheck=false'];
     expect(read([...args, ...gates], { ETCD_UNSAFE_NO_FSYNC: 'true' }).ignored).toEqual([
       '--snapshot-count',
       'ETCD_UNSAFE_NO_FSYNC',
       '--max-wals',
-      '--enable-v2',
+      '--enable-v2v3',
       '--vv',
       '--feature-gates LeaseCheckpoint',
     ]);
