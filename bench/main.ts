@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options]`: side-by-side runs against the real peer. */
 import { benchBigRead } from './big-read.ts';
 import { benchCatchup } from './catchup.ts';
+import { benchChildren } from './children.ts';
 import { benchOverwrite } from './overwrite.ts';
 import { benchPut } from './put.ts';
 import { benchReport } from './report/page.ts';
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
   bigread: benchBigRead,
   table: benchTable,
   report: benchReport,
+  children: benchChildren,
 };
 
 const [name = '', ...args] = process.argv.slice(2);

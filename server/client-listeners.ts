@@ -13,6 +13,7 @@ import { type GrpcHandler, grpcHandler, isGrpc } from './grpc/server.ts';
 import { jsonBytesMax } from './http/gateway.ts';
 import { WebSockets, wantsWebSocket } from './http/web-socket.ts';
 import { serveFetch } from './http2/fetch.ts';
+import { ErrorCode } from './http2/frames.ts';
 import { createListener, type Listener } from './http2/listener.ts';
 import type { Http2Stream } from './http2/stream.ts';
 import { GRPC_OVERHEAD_BYTES } from './rpc/context.ts';
@@ -173,7 +174,8 @@ export class ClientListeners {
     else {
       // The body of a stream is as long as the client likes; who reads it limits each message.
       const limits = { bodyBytesMax: Number.POSITIVE_INFINITY };
-      const environment = secure ? { commonName: stream.commonName } : {};
+      const known = { target: stream.headers.path, cut: () => stream.reset(ErrorCode.CANCEL) };
+      const environment = secure ? { ...known, commonName: stream.commonName } : known;
       const fetch = (request: Request) => http!.app.fetch(request, environment);
       serveFetch(stream, fetch, limits, (error) => this.#log.error({ error }, 'an HTTP request failed'));
     }

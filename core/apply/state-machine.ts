@@ -49,6 +49,7 @@ import { Alarms } from './alarms.ts';
 import { type Applied, nothingApplied, writeApplied } from './applied.ts';
 import { applyAuthRequest } from './auth-requests.ts';
 import { deleteRangeOp, putOp } from './changes.ts';
+import { ChildrenReader, type ChildrenRequest } from './children-reader.ts';
 import { LEASE_BYTES } from './cost.ts';
 import { Hashes } from './hashes.ts';
 import { headerAt } from './header.ts';
@@ -308,6 +309,11 @@ export class StateMachine implements Machine {
   /** The same a little at a time: see {@link RangeReader}. */
   rangeReader(request: RangeRequest): RangeReader | RosterError {
     return RangeReader.open({ store: () => this.store, hold: () => this.#hold() }, request);
+  }
+
+  /** What lies one level below a prefix, a little at a time: see {@link ChildrenReader}. */
+  childrenReader(request: ChildrenRequest): ChildrenReader | RosterError {
+    return ChildrenReader.open({ store: () => this.store, hold: () => this.#hold() }, request);
   }
 
   /** `request` has passed checkTxn and isReadOnly. */

@@ -158,6 +158,11 @@ export class KeySpace {
     });
   }
 
+  /** Visits living and dead keys of [from, to) in order until `visit` returns false. */
+  scanEach(from: ByteString, to: ByteString | undefined, visit: (entry: KeyIndex) => boolean): void {
+    this.#scanAll(from, to, visit);
+  }
+
   /**
    * Visits living and dead keys of [from, to) in order, at most `looks` of them, until `visit` returns false. Returns where
    * to go on, `undefined` when there is nothing left.

@@ -50,6 +50,45 @@ export interface MeasuredSlice {
   next: ByteString | undefined;
 }
 
+/** What lies one level below `prefix`; see {@link KvStore.children}. */
+export interface ChildrenQuery {
+  prefix: ByteString;
+  /** Ends the name of a group; not empty. */
+  delimiter: ByteString;
+  /** In [from, to), which lies within the prefix; `to` undefined: no end. */
+  from: ByteString;
+  to: ByteString | undefined;
+  /** As it was at this revision, which can be read: as for {@link KvStore.slice}. */
+  revision: number;
+  /** Whether the keys of groups are to be counted, as far as that is cheap. */
+  count: boolean;
+}
+
+export interface ChildrenLimits {
+  /** Most children; at least 1. */
+  children: number;
+  /** Keys to look at, whether or not they existed then; at least 1. One group is one look. */
+  looks: number;
+}
+
+/** A key, or all keys that begin alike. */
+export interface Child {
+  /** The whole key; of a group what its keys begin with, the delimiter at the end. */
+  name: ByteString;
+  group: boolean;
+  /** Of a key. */
+  modRevision: number | undefined;
+  /** How many keys it stands for; `undefined`: not counted. */
+  keys: number | undefined;
+}
+
+export interface ChildrenSlice {
+  /** In key order. */
+  children: Child[];
+  /** Where to go on; `undefined`: the end of the range has been reached. */
+  next: ByteString | undefined;
+}
+
 /** What is known of a live key from the index alone. */
 export interface KeyMeta {
   create_revision: number;
@@ -138,6 +177,11 @@ export interface KvStore extends KvReader {
   slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice;
   /** The same without the pairs: how large they are, mostly from the index alone. `limits.bytes` is of no account. */
   measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice;
+  /**
+   * Part of the children of a prefix. At the present revision the cost is a search per group and a look per key outside of
+   * groups; at an earlier one keys that did not exist then are looked at, too.
+   */
+  children(query: ChildrenQuery, limits: ChildrenLimits): ChildrenSlice;
   /** Keys that existed in [from, to) at `revision`, if that can be told without asking each; else `undefined`. */
   knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined;
   /** The pair as it was at `revision`, for prev_kv: `undefined` when there was none or it is compacted. */

@@ -6,11 +6,15 @@ import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import type { Event, KeyValue } from '../wire/messages.ts';
 import type { Backend } from './backend.ts';
+import { readChildren } from './children.ts';
 import { Compaction } from './compaction.ts';
 import { readEvents } from './history.ts';
 import { KeySpace } from './key-space.ts';
 import { KvHash } from './kv-hash.ts';
 import type {
+  ChildrenLimits,
+  ChildrenQuery,
+  ChildrenSlice,
   KeyLeases,
   KeyMeta,
   KvStore,
@@ -175,6 +179,11 @@ export class MvccStore implements KvStore {
   measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice {
     this.#assertIdle();
     return measureSlice(this.#view, from, to, revision, limits);
+  }
+
+  children(query: ChildrenQuery, limits: ChildrenLimits): ChildrenSlice {
+    this.#assertIdle();
+    return readChildren(this.#view, query, limits);
   }
 
   knownCount(from: ByteString, to: ByteString | undefined, revision: number): number | undefined {

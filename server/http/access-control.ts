@@ -6,11 +6,18 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { MiddlewareHandler } from 'hono';
 import { originOf } from '../config/values.ts';
+import { commonNameOf } from '../http2/common-name.ts';
 
 /** What a request comes with: an HTTP/1.1 message, or what the listener knows of an HTTP/2 connection. */
 export interface HttpEnvironment {
   readonly incoming?: { readonly socket: Duplex };
   readonly commonName?: string | undefined;
+}
+
+/** Whom the client's certificate names, if it has one. */
+export function commonNameAt(environment: HttpEnvironment | undefined): string | undefined {
+  const socket = environment?.incoming?.socket;
+  return socket === undefined ? environment?.commonName : commonNameOf(socket);
 }
 
 export interface AccessControl {
@@ -23,6 +30,10 @@ export interface AccessControl {
 }
 
 const MISDIRECTED_REQUEST = 421;
+/** What pages may send to `/kv/` besides, and read of its answers. */
+const PLAIN_HEADERS = ', if-match, if-none-match, last-event-id';
+const PLAIN_EXPOSED =
+  'etag, x-roster-revision, x-roster-create-revision, x-roster-version, x-roster-lease, x-roster-count';
 
 /** Refuses, answers OPTIONS, and adds the headers that browsers ask for (etcd: embed.accessController). */
 export function accessControl({ cors, hostWhitelist, onRefused }: AccessControl): MiddlewareHandler {
@@ -40,7 +51,7 @@ export function accessControl({ cors, hostWhitelist, onRefused }: AccessControl)
       }
     }
     const origin = originFor(c.req.header('origin'));
-    const headers = origin === undefined ? {} : corsHeaders(origin, cors.includes('*'));
+    const headers = origin === undefined ? {} : corsHeaders(origin, cors.includes('*'), c.req.path);
     if (c.req.method === 'OPTIONS') return c.body(null, 200, headers);
     await next();
     for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
@@ -48,11 +59,13 @@ export function accessControl({ cors, hostWhitelist, onRefused }: AccessControl)
   };
 }
 
-function corsHeaders(origin: string, anyone: boolean): Record<string, string> {
+function corsHeaders(origin: string, anyone: boolean, path: string): Record<string, string> {
+  const plain = path.startsWith('/kv/');
   return {
     'Access-Control-Allow-Methods': 'POST, GET, OPTIONS, PUT, DELETE',
     'Access-Control-Allow-Origin': origin,
-    'Access-Control-Allow-Headers': 'accept, content-type, authorization',
+    'Access-Control-Allow-Headers': `accept, content-type, authorization${plain ? PLAIN_HEADERS : ''}`,
+    ...(plain ? { 'Access-Control-Expose-Headers': PLAIN_EXPOSED } : {}),
     // A cache must not give one origin's answer to another.
     ...(anyone ? {} : { Vary: 'Origin' }),
   };

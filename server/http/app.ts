@@ -1,12 +1,13 @@
 /** The HTTP face of a member: health, version and metrics for people and probes, the JSON gateway for programs. */
 import { Hono } from 'hono';
 import { getPath } from 'hono/utils/url';
-import { commonNameOf } from '../http2/common-name.ts';
+import { kvApp } from '../kv/app.ts';
+import { keyPath } from '../kv/target.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
 import { mountV2, type V2Options } from '../v2/mount.ts';
 import { versions } from '../version.ts';
-import { type AccessControl, accessControl, type HttpEnvironment } from './access-control.ts';
+import { type AccessControl, accessControl, commonNameAt, type HttpEnvironment } from './access-control.ts';
 import { mountDebug } from './debug.ts';
 import { mountGateway } from './gateway.ts';
 import { currentPath } from './gateway-paths.ts';
@@ -33,11 +34,6 @@ export interface AppOptions {
 const COMMON_NAME_IGNORED =
   'CommonName of client sending a request against gateway will be ignored and not used as expected';
 
-function commonNameAt(environment: HttpEnvironment | undefined): string | undefined {
-  const socket = environment?.incoming?.socket;
-  return socket === undefined ? environment?.commonName : commonNameOf(socket);
-}
-
 export function createApp(options: AppOptions): Hono {
   const { context } = options;
   const app = newApp(options);
@@ -52,6 +48,7 @@ export function createApp(options: AppOptions): Hono {
     await next();
     return undefined;
   });
+  app.route('/', kvApp(options));
   if (options.gateway) mountGateway(app, options.methods, options.maxRequestBytes, context.stopping);
   if (options.v2 !== undefined) mountV2(app, { context, methods: options.methods, stats: options.v2 });
   return app;
@@ -65,7 +62,9 @@ export function createMonitoringApp(options: Pick<AppOptions, 'context' | 'metri
 }
 
 function newApp({ onBug }: Pick<AppOptions, 'onBug'>): Hono {
-  const app = new Hono({ getPath: (request) => currentPath(getPath(request)) });
+  const app = new Hono({
+    getPath: (request, options) => keyPath(request, options?.env) ?? currentPath(getPath(request)),
+  });
   app.onError((error, c) => {
     onBug(error);
     return c.text('internal error\n', 500);

@@ -1,5 +1,5 @@
 /**
- * WebSockets at the paths of the JSON gateway, by the conventions of etcd's (grpc-websocket-proxy): a text message in is one
+ * WebSockets at the paths of the JSON gateway and of plain HTTP, by the conventions of etcd's (grpc-websocket-proxy): a text message in is one
  * request, a message out is one answer, and when the call is over the socket is closed. Owns the sockets, their limits and
  * both directions' flow; what is asked and answered is the gateway's. Looks at no cookie: a page of another site has those, too.
  */
@@ -49,7 +49,7 @@ const INTERNAL = 1011;
 /** Whether `request` is for us; what is not should be served without an upgrade. */
 export function wantsWebSocket(request: IncomingMessage): boolean {
   const path = currentPath(request.url ?? '');
-  return request.headers.upgrade?.toLowerCase() === 'websocket' && path.startsWith('/v3/');
+  return request.headers.upgrade?.toLowerCase() === 'websocket' && /^\/(?:v3|kv)\//.test(path);
 }
 
 export class WebSockets {
@@ -97,7 +97,7 @@ export class WebSockets {
       this.#timer.unref();
       exchange
         .run(requestOf(request, exchange), (each) =>
-          this.#options.fetch(each, { incoming: { socket }, webSocket: true }),
+          this.#options.fetch(each, { incoming: { socket, url: request.url }, webSocket: true }),
         )
         .catch((error: unknown) => {
           webSocket.close(INTERNAL);

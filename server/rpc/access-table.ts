@@ -112,6 +112,8 @@ const HEALTH = '/grpc.health.v1.Health/';
 export const ACCESS: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   [`${KV}Range`, rule<m.RangeRequest>('handler', rangeNeeds)],
   [`${KV}RangeStream`, rule<m.RangeRequest>('handler', rangeNeeds)],
+  // Behind `GET /kv/...?children`; it has no path on the wire.
+  ['/rosterpb.KV/Children', rule<m.RangeRequest>('handler', rangeNeeds)],
   [`${KV}Put`, rule<m.PutRequest>('handler', putNeeds)],
   [`${KV}DeleteRange`, rule<m.DeleteRangeRequest>('handler', deleteRangeNeeds)],
   [`${KV}Txn`, rule<m.TxnRequest>('handler', txnNeeds)],
