@@ -10,6 +10,7 @@ import type {
   PutResponse,
   RangeRequest,
   RangeResponse,
+  ResponseHeader,
   StatusResponse,
   TxnRequest,
   TxnResponse,
@@ -26,7 +27,7 @@ export interface CallOptions {
 
 /** One item of a watch: whole revisions, in order, none missing, none twice - across reconnects too. */
 export type WatchItem =
-  | { kind: 'events'; revision: number; events: Event[] }
+  | { kind: 'events'; revision: number; events: Event[]; header?: ResponseHeader }
   /** The server has compacted past the place where the watch stood: list again and watch from there. The watch is over. */
   | { kind: 'compacted'; compactRevision: number }
   /** No events up to and including `revision` are outstanding (progress_notify). */
@@ -36,6 +37,8 @@ export interface WatchOptions extends Partial<Omit<WatchCreateRequest, 'key' | '
   prefix?: boolean;
   rangeEnd?: Key;
   signal?: AbortSignal;
+  /** Items are the server's responses, with their header, instead of one item a revision: catching up, one holds many. */
+  whole?: boolean;
   /** Called whenever the stream is (re-)created on the server. */
   onCreated?: (revision: number) => void;
 }

@@ -23,17 +23,18 @@ import type {
   TxnResponse,
 } from '../core/wire/messages.ts';
 import type { CallOptions, EtcdClient, KeptLease, Key, WatchItem, WatchOptions } from './api.ts';
-import { cancelled, type Endpoint } from './endpoint.ts';
+import { type ConnectionOptions, cancelled, type Endpoint } from './endpoint.ts';
 import { EndpointSet } from './endpoint-set.ts';
 import { keyBytes, prefixRange } from './key.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import type { Identity } from './login.ts';
 import { type Method, methods } from './methods.ts';
 import type { TlsOptions } from './tls.ts';
 import { Backoff, onAbort, sleep } from './wait.ts';
 import { Watch } from './watch.ts';
 import { WatchHub } from './watch-hub.ts';
 
-export interface ClientOptions {
+export interface ClientOptions extends Identity {
   /** `host:port` or `http://`, `https://` URLs; 2379 when no port is given. */
   endpoints: readonly string[];
   /** Milliseconds a call may take in all. Default 5,000. */
@@ -42,6 +43,7 @@ export interface ClientOptions {
   dialTimeoutMs?: number;
   /** With this, endpoints without a scheme are reached over TLS. */
   tls?: TlsOptions;
+  connection?: ConnectionOptions;
 }
 
 /** Where one call goes: to whichever endpoint answers, or to the one named. */
@@ -63,7 +65,7 @@ export class Client implements EtcdClient {
   #closed = false;
 
   constructor(options: ClientOptions) {
-    this.#endpoints = new EndpointSet(options.endpoints, options.tls);
+    this.#endpoints = new EndpointSet(options.endpoints, options.tls, options.connection, options);
     this.#timeoutMs = options.timeoutMs ?? 5_000;
     this.#dialTimeoutMs = options.dialTimeoutMs ?? 2_000;
     this.#watches = new WatchHub(this.#endpoints);
@@ -120,13 +122,18 @@ export class Client implements EtcdClient {
   }
 
   watch(key: Key, options: WatchOptions = {}): AsyncIterableIterator<WatchItem> {
-    const { prefix, rangeEnd, signal, onCreated, ...request } = options;
+    const { prefix, rangeEnd, signal, whole, onCreated, ...request } = options;
     const range = prefix ? prefixRange(key) : { key: keyBytes(key), range_end: keyBytes(rangeEnd ?? '') };
     this.#refuseWhenClosed();
-    const watch = new Watch(this.#watches, { ...request, ...range }, onCreated);
+    const watch = new Watch(this.#watches, { ...request, ...range }, onCreated, whole);
     this.#watches.add(watch);
     watch.onEnd = onAbort(signal, () => void watch.return());
     return watch;
+  }
+
+  /** Asks the server how far the watches of this client are: each gets an item, when none of them is behind. */
+  requestProgress(): void {
+    this.#watches.requestProgress();
   }
 
   // ---- leases
@@ -205,6 +212,25 @@ export class Client implements EtcdClient {
 
   // ---- calling
 
+  /** Any RPC of methods.ts that has one answer. */
+  call<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    options?: CallTarget,
+  ): Promise<Res> {
+    return this.#call(method, request, options);
+  }
+
+  /** Any RPC of methods.ts that has many: they come for as long as the server has more, with no limit of time. */
+  async *answers<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    options?: CallTarget,
+  ): AsyncGenerator<Res, void> {
+    const endpoint = await this.#endpointFor(Date.now() + this.#dialTimeoutMs, options);
+    yield* endpoint.answers(method, request, options?.signal);
+  }
+
   async #call<Req extends object, Res extends object>(
     method: Method<Req, Res>,
     request: Partial<Req>,
@@ -213,13 +239,19 @@ export class Client implements EtcdClient {
     const started = Date.now();
     const deadline = started + (options?.timeoutMs ?? this.#timeoutMs);
     const backoff = new Backoff();
+    let renewed = false;
     for (;;) {
       const endpoint = await this.#endpointFor(Math.min(deadline, started + this.#dialTimeoutMs), options);
       try {
         return await endpoint.unary(method, request, deadline, options?.signal);
       } catch (error) {
         if (this.#closed) throw otherError(GrpcStatus.CANCELLED, 'the client is closed', { cause: error });
-        if (!(error instanceof RosterError) || error.status !== GrpcStatus.UNAVAILABLE) throw error;
+        if (!(error instanceof RosterError)) throw error;
+        if (!renewed && this.#endpoints.login.renewable(error)) {
+          renewed = true;
+          continue;
+        }
+        if (error.status !== GrpcStatus.UNAVAILABLE) throw error;
         this.#endpoints.failed(endpoint);
         const pause = backoff.next();
         if (!method.repeatable || Date.now() + pause >= started + this.#dialTimeoutMs) throw error;

@@ -3,10 +3,13 @@
  * failed. Sends no requests of its own.
  */
 import { GrpcStatus, otherError } from '../core/errors.ts';
-import { cancelled, Endpoint } from './endpoint.ts';
+import { type ConnectionOptions, cancelled, Endpoint } from './endpoint.ts';
+import { type Identity, Login } from './login.ts';
 import type { TlsOptions } from './tls.ts';
 import { Backoff, sleep } from './wait.ts';
 
+/** A login takes as long as a password's hash does, whatever is left of the time to connect. */
+const LOGIN_MS_MIN = 2_000;
 /** More addresses than any cluster has. */
 export const ENDPOINTS_MAX = 64;
 
@@ -14,19 +17,27 @@ export class EndpointSet {
   readonly #endpoints: readonly Endpoint[];
   /** Endpoints outside the list that were asked for by name. */
   readonly #others = new Map<string, Endpoint>();
-  readonly #tls: TlsOptions | undefined;
+  readonly #make: (name: string) => Endpoint;
+  /** Who asks, on every endpoint the same. */
+  readonly login: Login;
   #current = 0;
   #closed = false;
 
-  constructor(names: readonly string[], tls: TlsOptions | undefined) {
+  constructor(
+    names: readonly string[],
+    tls: TlsOptions | undefined,
+    connection: ConnectionOptions = {},
+    identity: Identity = {},
+  ) {
     if (names.length === 0 || names.length > ENDPOINTS_MAX) {
       throw otherError(
         GrpcStatus.INVALID_ARGUMENT,
         `a client needs 1 to ${ENDPOINTS_MAX} endpoints, not ${names.length}`,
       );
     }
-    this.#endpoints = names.map((name) => new Endpoint(name, tls));
-    this.#tls = tls;
+    this.login = new Login(identity);
+    this.#make = (name) => new Endpoint(name, tls, connection, () => this.login.token);
+    this.#endpoints = names.map(this.#make);
   }
 
   /** The endpoint of that name, in the list or not. */
@@ -36,7 +47,7 @@ export class EndpointSet {
     if (this.#others.size >= ENDPOINTS_MAX) {
       throw otherError(GrpcStatus.RESOURCE_EXHAUSTED, `a client asks at most ${ENDPOINTS_MAX} other endpoints`);
     }
-    const endpoint = new Endpoint(name, this.#tls);
+    const endpoint = this.#make(name);
     this.#others.set(name, endpoint);
     return endpoint;
   }
@@ -59,6 +70,7 @@ export class EndpointSet {
         if (signal?.aborted) throw cancelled(signal);
         if (connected) {
           if (only === undefined) this.#current = index;
+          await this.login.on(endpoint, Math.max(deadline, Date.now() + LOGIN_MS_MIN), signal);
           return endpoint;
         }
       }

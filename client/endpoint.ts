@@ -63,18 +63,35 @@ export function parseEndpoint(name: string, tls: boolean): Address {
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
+/** How connections are made, beside TLS. */
+export interface ConnectionOptions {
+  /** How often a silent connection is asked for a sign of life, and how long it may take. At least 10 s: servers refuse more. */
+  keepaliveTimeMs?: number;
+  keepaliveTimeoutMs?: number;
+  /** Largest messages; no limit by default. */
+  sendBytesMax?: number;
+  receiveBytesMax?: number;
+}
+
 export class Endpoint {
   readonly name: string;
   readonly #client: grpc.Client;
-  readonly #calls = new Set<grpc.ClientUnaryCall>();
+  readonly #calls = new Set<{ cancel(): void }>();
+  readonly #token: () => string | undefined;
 
-  constructor(name: string, tls: TlsOptions | undefined) {
+  constructor(
+    name: string,
+    tls: TlsOptions | undefined,
+    connection: ConnectionOptions = {},
+    token: () => string | undefined = () => undefined,
+  ) {
     const { host, target, secure } = parseEndpoint(name, tls !== undefined);
     const { credentials, options } = secure
       ? secureChannel(host, tls ?? {})
       : { credentials: grpc.credentials.createInsecure(), options: {} };
     this.name = name;
-    this.#client = new grpc.Client(target, credentials, { ...channelOptions, ...options });
+    this.#token = token;
+    this.#client = new grpc.Client(target, credentials, { ...channelOptions, ...limits(connection), ...options });
   }
 
   /** Whether there is a connection, waiting for one that is being made until `deadline` (epoch, ms). */
@@ -131,7 +148,7 @@ export class Endpoint {
         identity,
         parse,
         body,
-        grpcMetadata(metadata),
+        this.#metadata(metadata),
         { deadline },
         (error, response) => {
           forget();
@@ -147,7 +164,7 @@ export class Endpoint {
 
   /** Opens a stream both ways. */
   stream<Req extends object, Res extends object>(method: Method<Req, Res>, options: StreamOptions): Duplex<Req, Res> {
-    const metadata = grpcMetadata(options.metadata ?? {});
+    const metadata = this.#metadata(options.metadata);
     if (options.requireLeader) metadata.set('hasleader', 'true');
     return this.#client.makeBidiStreamRequest(
       method.path,
@@ -156,6 +173,28 @@ export class Endpoint {
       metadata,
       options.deadline === undefined ? {} : { deadline: options.deadline },
     );
+  }
+
+  /** One request, many answers. Fails with a RosterError. */
+  async *answers<Req extends object, Res extends object>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Res, void> {
+    const body = asBuffer(encode(method.request, request));
+    const parse = (bytes: Buffer) => decode(method.response, bytes);
+    const call = this.#client.makeServerStreamRequest(method.path, identity, parse, body, this.#metadata(), {});
+    this.#calls.add(call);
+    const forget = onAbort(signal, () => call.cancel());
+    try {
+      for await (const answer of call) yield answer as Res;
+    } catch (error) {
+      throw signal?.aborted ? cancelled(signal) : this.#rosterError(error as grpc.ServiceError);
+    } finally {
+      forget();
+      this.#calls.delete(call);
+      call.cancel();
+    }
   }
 
   /** The RosterError for what a call or stream of this endpoint ended with. */
@@ -168,6 +207,14 @@ export class Endpoint {
     this.#client.close();
   }
 
+  #metadata(entries: RequestMetadata = {}): grpc.Metadata {
+    const metadata = new grpc.Metadata();
+    for (const [name, value] of Object.entries(entries)) metadata.set(name, value);
+    const token = this.#token();
+    if (token !== undefined) metadata.set('token', token);
+    return metadata;
+  }
+
   #rosterError(error: grpc.ServiceError): RosterError {
     const status = (error.code ?? GrpcStatus.UNKNOWN) as GrpcStatus;
     const text = error.details ?? error.message;
@@ -178,10 +225,14 @@ export class Endpoint {
   }
 }
 
-function grpcMetadata(entries: RequestMetadata): grpc.Metadata {
-  const metadata = new grpc.Metadata();
-  for (const [name, value] of Object.entries(entries)) metadata.set(name, value);
-  return metadata;
+function limits(connection: ConnectionOptions): grpc.ChannelOptions {
+  const { keepaliveTimeMs, keepaliveTimeoutMs, sendBytesMax, receiveBytesMax } = connection;
+  return {
+    ...(keepaliveTimeMs && { 'grpc.keepalive_time_ms': Math.max(keepaliveTimeMs, 10_000) }),
+    ...(keepaliveTimeoutMs && { 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs }),
+    ...(sendBytesMax && { 'grpc.max_send_message_length': sendBytesMax }),
+    ...(receiveBytesMax && { 'grpc.max_receive_message_length': receiveBytesMax }),
+  };
 }
 
 /** The error of a call whose AbortSignal fired. */

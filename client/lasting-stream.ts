@@ -92,6 +92,10 @@ export class LastingStream<Req extends object, Res extends object> {
       }
       const error = await ended;
       forget();
+      // A token that ran out while the stream was away is no reason to give up: the next attempt brings a new one.
+      if (this.#endpoints.login.renewable(error)) {
+        return otherError(GrpcStatus.UNAVAILABLE, `${endpoint.name}: ${error.message}`, { cause: error });
+      }
       this.#endpoints.failed(endpoint);
       return error;
     } catch (error) {

@@ -2,15 +2,19 @@
  * All watches of a client on one stream: creates them, tells their responses apart by id, creates them again after a
  * break. Knows nothing of queues and revisions: those are each watch's.
  */
-import { GrpcStatus, otherError, type RosterError } from '../core/errors.ts';
+import { errorFromText, GrpcStatus, otherError, type RosterError } from '../core/errors.ts';
 import type { WatchRequest, WatchResponse } from '../core/wire/messages.ts';
 import type { EndpointSet } from './endpoint-set.ts';
 import { LastingStream } from './lasting-stream.ts';
+import type { Login } from './login.ts';
 import { methods } from './methods.ts';
 import type { Watch, WatchHost } from './watch.ts';
 
 /** Watches at once per client: each costs the server memory for as long as it lives. */
 export const WATCHES_MAX = 10_000;
+
+/** The id in an answer about all watches of a stream. */
+const ALL_WATCHES = -1n;
 
 /** The server's last word: asking again would not change it. */
 const FINAL: ReadonlySet<number> = new Set([
@@ -22,6 +26,7 @@ const FINAL: ReadonlySet<number> = new Set([
 
 export class WatchHub implements WatchHost {
   readonly #stream: LastingStream<WatchRequest, WatchResponse>;
+  readonly #login: Login;
   readonly #watches = new Set<Watch>();
   /** Asked for on the present stream and not yet answered: the server answers in order. Undefined: no longer wanted. */
   #creating: (Watch | undefined)[] = [];
@@ -30,6 +35,7 @@ export class WatchHub implements WatchHost {
   #open = false;
 
   constructor(endpoints: EndpointSet) {
+    this.#login = endpoints.login;
     this.#stream = new LastingStream(
       endpoints,
       methods.watch,
@@ -50,6 +56,11 @@ export class WatchHub implements WatchHost {
     this.#watches.add(watch);
     this.#stream.start();
     this.create(watch);
+  }
+
+  /** Without a stream there is nothing to ask: watches that are created later begin where they are. */
+  requestProgress(): void {
+    this.#stream.send({ progress_request: {} });
   }
 
   close(): void {
@@ -93,11 +104,16 @@ export class WatchHub implements WatchHost {
         if (!response.canceled) this.#stream.send({ cancel_request: { watch_id: response.watch_id } });
         return;
       }
+      if (response.canceled && this.#tokenIsOld(response)) return;
       if (!response.canceled) {
         this.#byId.set(response.watch_id, watch);
         this.#ids.set(watch, response.watch_id);
       }
       watch.receive(response);
+      return;
+    }
+    if (response.watch_id === ALL_WATCHES) {
+      for (const watch of this.#byId.values()) watch.receiveAnswer(response.header?.revision ?? 0);
       return;
     }
     const watch = this.#byId.get(response.watch_id);
@@ -109,6 +125,17 @@ export class WatchHub implements WatchHost {
       this.#ids.delete(watch);
     }
     watch.receive(response);
+  }
+
+  /** Whether a new login will help: the stream is opened again then, with all its watches. */
+  #tokenIsOld({ cancel_reason }: WatchResponse): boolean {
+    const error = errorFromText(
+      GrpcStatus.UNAUTHENTICATED,
+      cancel_reason.replace(/^rpc error: code = \w+ desc = /, ''),
+    );
+    if (!this.#login.renewable(error)) return false;
+    this.#stream.restart();
+    return true;
   }
 
   #broken(error: RosterError): void {

@@ -4,7 +4,7 @@
  */
 import { errorFromText, GrpcStatus, otherError, type RosterError } from '../core/errors.ts';
 import { defaults } from '../core/wire/binary.ts';
-import { type Event, WatchCreateRequest, type WatchResponse } from '../core/wire/messages.ts';
+import { type Event, type ResponseHeader, WatchCreateRequest, type WatchResponse } from '../core/wire/messages.ts';
 import type { WatchItem } from './api.ts';
 
 /**
@@ -38,6 +38,7 @@ interface Queued {
 export class Watch implements AsyncIterableIterator<WatchItem> {
   readonly #host: WatchHost;
   readonly #request: WatchCreateRequest;
+  readonly #whole: boolean;
   readonly #onCreated: ((revision: number) => void) | undefined;
   /** The first revision not yet queued; 0 until the server has said where "now" is. */
   #next: number;
@@ -51,11 +52,17 @@ export class Watch implements AsyncIterableIterator<WatchItem> {
   /** Called once, when the watch is over. */
   onEnd: (() => void) | undefined;
 
-  constructor(host: WatchHost, request: Partial<WatchCreateRequest>, onCreated?: (revision: number) => void) {
+  constructor(
+    host: WatchHost,
+    request: Partial<WatchCreateRequest>,
+    onCreated?: (revision: number) => void,
+    whole = false,
+  ) {
     this.#host = host;
     this.#request = { ...defaults(WatchCreateRequest), ...request };
     this.#next = this.#request.start_revision;
     this.#onCreated = onCreated;
+    this.#whole = whole;
   }
 
   // ---- the consumer's side
@@ -119,10 +126,20 @@ export class Watch implements AsyncIterableIterator<WatchItem> {
     else {
       const events = this.#parts.length === 0 ? response.events : this.#parts.concat(response.events);
       this.#parts = [];
-      if (events.length > 0) this.#receiveEvents(events);
+      if (events.length > 0 && this.#whole) this.#receiveWhole(events, response.header);
+      else if (events.length > 0) this.#receiveEvents(events);
       else this.#receiveProgress(response.header?.revision ?? 0);
       this.#releaseWhenFull();
     }
+  }
+
+  /**
+   * The answer to a progress request. Where the watch stands is not moved by it: etcd before 3.5 answers so before it
+   * has sent what a watch has yet to catch up with.
+   */
+  receiveAnswer(revision: number): void {
+    if (this.#over || this.#released || revision === 0) return;
+    this.#pushProgress(revision);
   }
 
   /** Ends the watch; what is queued is still delivered, then `error`, if any. */
@@ -179,9 +196,22 @@ export class Watch implements AsyncIterableIterator<WatchItem> {
     }
   }
 
+  #receiveWhole(all: readonly Event[], header: ResponseHeader | undefined): void {
+    const events = all.filter((event) => (event.kv?.mod_revision ?? 0) >= this.#next);
+    const revision = events.at(-1)?.kv?.mod_revision;
+    if (revision === undefined) return;
+    this.#next = revision + 1;
+    const bytes = events.reduce((sum, event) => sum + sizeOf(event), 0);
+    this.#push({ kind: 'events', revision, events, ...(header && { header }) }, bytes);
+  }
+
   #receiveProgress(revision: number): void {
     if (revision === 0) return;
     if (revision >= this.#next) this.#next = revision + 1;
+    this.#pushProgress(revision);
+  }
+
+  #pushProgress(revision: number): void {
     const last = this.#queue.at(-1)?.item;
     if (last?.kind === 'progress') last.revision = revision;
     else this.#push({ kind: 'progress', revision }, 0);

@@ -41,11 +41,14 @@ ${describeFlags(restoreFlags)}
 `;
 
 /** Runs one command line; what it returns is for standard output. Throws UsageError or RosterError. */
-export async function runSnapshotCommand(args: readonly string[]): Promise<string> {
+export async function runSnapshotCommand(
+  args: readonly string[],
+  onRead?: (bytes: number, total: number) => void,
+): Promise<string> {
   const [command, ...rest] = args;
   if (command === undefined || rest.concat(command).some((arg) => /^--?(?:help|h)$/.test(arg))) return help;
   if (command === 'status') return status(rest);
-  if (command === 'restore') return restore(rest);
+  if (command === 'restore') return restore(rest, onRead);
   throw new UsageError(`roster snapshot ${JSON.stringify(command)}: there are status and restore`);
 }
 
@@ -64,7 +67,10 @@ function statusJson({ hash, revision, totalKeys, totalBytes, version }: Snapshot
   return `${JSON.stringify({ hash, revision, totalKey: totalKeys, totalSize: totalBytes, version })}\n`;
 }
 
-async function restore(args: readonly string[]): Promise<string> {
+async function restore(
+  args: readonly string[],
+  onRead: ((bytes: number, total: number) => void) | undefined,
+): Promise<string> {
   const { file, flags } = split(restoreFlags, args, 'restore');
   const { values } = parseFlags(restoreFlags, flags, {});
   if (values['bump-revision'] > 0 !== values['mark-compacted']) {
@@ -83,6 +89,7 @@ async function restore(args: readonly string[]): Promise<string> {
     'initial-advertise-peer-urls': advertised,
     skipHashCheck: values['skip-hash-check'],
     bumpRevision: values['bump-revision'],
+    onRead,
   });
   const hex = (id: bigint) => id.toString(16);
   return (

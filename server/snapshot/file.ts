@@ -19,6 +19,8 @@ const BLOCK_BYTES = 512;
 export interface SnapshotFileOptions {
   /** For a file that was copied from a data directory or has lost its hash: what it holds is checked all the same. */
   readonly skipHashCheck?: boolean;
+  /** Told how many of the file's bytes have been read, of how many, whenever there are more. */
+  readonly onRead?: ((bytes: number, total: number) => void) | undefined;
 }
 
 /** An open file whose hash has been checked. To be closed. */
@@ -47,7 +49,7 @@ export class SnapshotFile {
       const hashed = size % BLOCK_BYTES === HASH_BYTES;
       if (options.skipHashCheck !== true) await checkHash(handle, size, hashed);
       const fileBytes = hashed ? size - HASH_BYTES : size;
-      const decoder = new SnapshotDecoder(reader(handle), fileBytes);
+      const decoder = new SnapshotDecoder(counted(reader(handle), fileBytes, options.onRead), fileBytes);
       return new SnapshotFile(handle, decoder, await decoder.head(), size);
     } catch (error) {
       await handle.close();
@@ -165,6 +167,21 @@ async function checkHash(handle: FileHandle, size: number, hashed: boolean): Pro
   if (!actual.equals(expected)) {
     throw damaged(`its SHA-256 is ${actual.toString('hex')}, but should be ${expected.toString('hex')}`);
   }
+}
+
+function counted(
+  take: (length: number) => Promise<Buffer>,
+  total: number,
+  onRead: SnapshotFileOptions['onRead'],
+): (length: number) => Promise<Buffer> {
+  if (onRead === undefined) return take;
+  let bytes = 0;
+  return async (length) => {
+    const piece = await take(length);
+    bytes += length;
+    onRead(bytes, total);
+    return piece;
+  };
 }
 
 function reader(handle: FileHandle, from = 0): (length: number) => Promise<Buffer> {

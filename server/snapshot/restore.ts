@@ -38,6 +38,8 @@ export interface RestoreOptions extends InitialFlags {
    * than the snapshot has (their watches, their caches) must not meet them again. 0: the revision goes on.
    */
   readonly bumpRevision: number;
+  /** As of {@link SnapshotFile}. */
+  readonly onRead?: ((bytes: number, total: number) => void) | undefined;
 }
 
 export interface Restored {

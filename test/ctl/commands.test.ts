@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { goDuration, hexId, humanBytes, parseGoDuration, parseInteger } from '../../ctl/format.ts';
+import { goDuration, parseGoDuration, parseInteger } from '../../ctl/go-text.ts';
+import { hexId, humanBytes } from '../../ctl/output/text.ts';
 import { freePort } from '../support/ports.ts';
 import { type RunningRoster, startRoster } from '../support/roster.ts';
 import { rosterctl } from './run-ctl.ts';
@@ -57,17 +58,23 @@ describe('how things are spelt', () => {
 
 describe('a command line that asks for nothing sensible', () => {
   it.each([
-    ['put --nope a b', 128, "unknown option '--nope'"],
-    ['--nope', 128, "unknown option '--nope'"],
-    ['nope', 128, "unknown command 'nope'"],
-    ['get a --limit=x', 128, 'invalid argument "x" for "--limit" flag'],
-    ['get a --prefix=perhaps', 128, 'invalid argument "perhaps" for "--prefix" flag'],
+    ['put --nope a b', 1, 'unknown flag: --nope'],
+    ['--nope', 1, 'unknown flag: --nope'],
+    ['nope', 1, 'unknown command "nope" for "rosterctl"'],
+    ['--api 2 nope', 3, 'unknown command "nope" for "rosterctl"'],
+    ['--api 4 get a', 1, 'there is no API "4"'],
+    ['get a --limit', 1, 'flag needs an argument: --limit'],
+    ['get a --limit=x', 1, 'invalid argument "x" for "--limit" flag'],
+    ['get a --prefix=perhaps', 1, 'invalid argument "perhaps" for "--prefix" flag'],
     ['get a --count-only', 128, '--count-only is only for'],
     ['get a --keys-only --count-only', 128, 'cannot be set at the same time'],
-    ['get a --command-timeout=5', 128, 'invalid duration "5"'],
-    ['get a -w json', 4, 'unsupported output format "json"'],
+    ['get a --command-timeout=5', 1, 'missing unit in duration "5"'],
+    ['get a --command-timeout=x', 1, 'invalid duration "x"'],
+    ['get a -w yaml', 4, 'unsupported output format'],
+    ['put a b --ttl 5 --lease 12', 128, 'cannot be set at the same time'],
+    ['get a --endpoints=http://[::1', 1, 'neither host:port nor an http(s):// URL'],
     ['get a --endpoints=ftp://x', 1, 'neither host:port nor an http(s):// URL'],
-    ['get a --cert=x', 1, 'cannot read --cert'],
+    ['get a --cert=/nonexistent', 1, 'cannot read --cert'],
     ['watch a b --prefix', 128, 'mutually exclusive'],
     ['watch a b c', 128, 'bad number of arguments'],
   ])('%s', async (line, code, text) => {
@@ -79,7 +86,7 @@ describe('a command line that asks for nothing sensible', () => {
 
   it('gets help', async () => {
     const help = await rosterctl(['put', '--help']);
-    expect(help.stdout).toContain('rosterctl put [options] <key> [value]');
+    expect(help.stdout).toContain('rosterctl put [options] <key> <value>');
     expect(help.code).toBe(0);
     for (const group of [[], ['lease'], ['endpoint'], ['member']]) {
       const outcome = await rosterctl(group);
@@ -141,9 +148,9 @@ describe('rosterctl on a store', () => {
       const file = join(folder, 'show.sh');
       await writeFile(file, 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE $1"');
       const outcome = await watched(`watch x/a --rev=1 -- /bin/sh ${file} arg`, (text) => text.includes('"DELETE"'));
-      expect(outcome.stdout).toBe('PUT\nx/a\none\n"PUT" "x/a" "one" arg\nDELETE\nx/a\n\n"DELETE" "x/a" "" arg\n');
+      expect(outcome.stdout).toBe('PUT\nx/a\none\nDELETE\nx/a\n\n"PUT" "x/a" "one" arg\n"DELETE" "x/a" "" arg\n');
       const failing = await ctl('watch x/a --rev=1 -- /bin/false');
-      expect([failing.code, failing.stderr]).toEqual([1, 'Error: command "/bin/false" failed with exit status 1\n']);
+      expect([failing.code, failing.stderr]).toEqual([1, 'command ["/bin/false"] error (exit status 1)\n']);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -197,5 +204,101 @@ describe('rosterctl on a store', () => {
     expect(stdout).toBe('\\x67\\x2f\\x61\n\\x31\n');
     expect((await ctl('get g/a', { env: { ETCDCTL_HEX: 'true' } })).stdout).toBe(stdout);
     expect((await ctl('get g/a --hex=false', { env: { ETCDCTL_HEX: 'false' } })).stdout).toBe('g/a\n1\n');
+  });
+
+  it('asks for the lists of a transaction, and takes quoted keys', async () => {
+    const stdin = 'value("\\x74/\\u00e9") = `x`\n\n\nput "t/a b" \'c d\'\nget --prefix=true t/\n\n';
+    const outcome = await ctl('txn -i', { stdin });
+    expect(outcome.stdout).toBe(
+      'compares:\nsuccess requests (get, put, del):\nfailure requests (get, put, del):\nFAILURE\n\nOK\n\nt/a b\nc d\n',
+    );
+    expect(
+      (await ctl('txn', { stdin: 'mod("t/a b") != "0"\nlease("t/a b") = "0"\n\ndel t/ --prefix\n\n\n' })).stdout,
+    ).toBe('SUCCESS\n\n1\n');
+    for (const bad of [
+      'mod(a) > "0"',
+      'mod("a) > "0"',
+      'mod("a") ~ "0"',
+      'val("a") = x',
+      'lease("a") = "zz"',
+      'mod "a"',
+    ]) {
+      const refused = await ctl('txn', { stdin: `${bad}\n\n\n\n` });
+      expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining(bad)]);
+    }
+    for (const bad of ['put a', 'get', 'frob a', 'put a b --nope']) {
+      expect((await ctl('txn', { stdin: `\n${bad}\n\n\n` })).code).toBe(3);
+    }
+  });
+
+  it('watches what it is told, line by line', async () => {
+    await ctl('put i/a 1');
+    const stdin =
+      'nonsense\n\nwatch\nwatch i/a --rev=1\nwatch "i/b" --rev=1 -- sh -c "echo ran $ETCD_WATCH_KEY"\nprogress\n';
+    const interrupt = new AbortController();
+    const outcome = await ctl('watch --interactive', {
+      stdin,
+      stdinOpen: true,
+      signal: AbortSignal.any([interrupt.signal, AbortSignal.timeout(20_000)]),
+      onStdout: (text) => {
+        if (text.includes('i/a') && !text.includes('i/b')) void ctl('put i/b 1');
+        if (text.includes('ran')) interrupt.abort();
+      },
+    });
+    expect(outcome.stdout).toContain('PUT\ni/a\n1\n');
+    expect(outcome.stdout).toContain('PUT\ni/b\n1\n');
+    expect(outcome.stdout).toContain('ran "i/b"\n');
+    expect(outcome.stderr).toContain('Invalid command nonsense (only support watch)');
+    expect(outcome.stderr).toContain('Invalid command:  (watch and progress supported)');
+    expect(outcome.stderr).toContain('Invalid command watch (command type or key is not provided)');
+    const ended = await ctl('watch -i', { stdin: 'watch i/z\n' });
+    expect([ended.code, ended.stderr]).toEqual([3, 'Error: error reading watch request line: EOF\n']);
+    const wrong = await ctl('watch -i', { stdin: 'watch i/z --\n', stdinOpen: true });
+    expect(wrong.code).toBe(128);
+  });
+
+  it('tells how far a watch is when asked', async () => {
+    const interrupt = new AbortController();
+    const outcome = await ctl('watch -i', {
+      stdin: 'watch p/none\n',
+      stdinOpen: true,
+      signal: AbortSignal.any([interrupt.signal, AbortSignal.timeout(20_000)]),
+      keepTyping: 'progress\n',
+      onStdout: (text) => {
+        if (text.includes('progress notify')) interrupt.abort();
+      },
+    });
+    expect(outcome.stdout).toMatch(/^progress notify: \d+\n/);
+  });
+
+  it('takes every variable that a flag has', async () => {
+    await ctl('put e/a 1');
+    const env = { ETCDCTL_WRITE_OUT: 'fields', ETCDCTL_COMMAND_TIMEOUT: '10s', ETCDCTL_INSECURE_TRANSPORT: 'true' };
+    expect((await ctl('get e/a', { env })).stdout).toContain('"Key" : "e/a"');
+    expect((await ctl('get e/a -w simple', { env })).stdout).toBe('e/a\n1\n');
+    expect((await ctl('get e/a', { env: { ETCDCTL_HEX: 'perhaps' } })).code).toBe(1);
+    expect(
+      (await ctl('get e/a', { env: { ETCDCTL_INSECURE_TRANSPORT: 'false', ETCDCTL_DIAL_TIMEOUT: '300ms' } })).stderr,
+    ).toMatch(/hint: check --cacert/);
+    expect((await ctl('--debug get e/a')).stderr).toBe(`endpoints: ${store.endpoint}\n`);
+    expect((await ctl('get e/a --max-request-bytes=x')).code).toBe(1);
+  });
+
+  it('prints protobuf as it is on the wire', async () => {
+    await ctl('put pb/a 1');
+    const { stdout } = await ctl('get pb/a -w protobuf');
+    expect(stdout).toContain('pb/a');
+    expect((await ctl('endpoint status -w protobuf')).stderr).toBe('Error: protobuf not supported as output format\n');
+    expect((await ctl('watch pb/a --rev 1 -w table')).code).toBe(4);
+  });
+
+  it('warns before it deletes a range, and gives two seconds to think it over', async () => {
+    for (const key of ['v/a', 'v/b', 'v/c']) await ctl(`put ${key} 1`);
+    const interrupt = new AbortController();
+    const stopped = await ctl('del v/a v/c', { signal: interrupt.signal, onStderr: () => interrupt.abort() });
+    expect(stopped.stderr).toMatch(/^Warning: Keys between "v\/a" and "v\/c" will be deleted\. Please interrupt/);
+    expect([stopped.code, stopped.stdout]).toEqual([5, '']);
+    expect((await ctl('del v/a v/c --range')).stdout).toBe('2\n');
+    expect(await ctl('del v/c v/d')).toMatchObject({ code: 0, stdout: '1\n' });
   });
 });

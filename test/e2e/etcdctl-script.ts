@@ -186,33 +186,41 @@ export const script: Step[] = [
   w('alarm list'),
 ];
 
-interface Output {
+export interface Output {
   code: number | null;
   stdout: string;
   stderr: string;
 }
 
+/** Runs one command line on a store: a program, or rosterctl inside the test. */
+export type Run = (endpoint: string, args: string[], step: Step, whenStarted: () => Promise<void>) => Promise<Output>;
+
 /** Time for one command; a server that does not answer fails the test by its empty output. */
 const COMMAND_TIMEOUT_MS = 10_000;
 
 /** Runs the script; one text block a command. */
-export async function runScript(etcdctl: string, endpoint: string, steps: readonly Step[] = script): Promise<string[]> {
+export async function runScript(
+  etcdctl: string | Run,
+  endpoint: string,
+  steps: readonly Step[] = script,
+): Promise<string[]> {
   const values = new Map<string, string>();
   const transcript: string[] = [];
-  for (const step of steps) await runStep(etcdctl, endpoint, step, values, transcript);
+  const run = typeof etcdctl === 'string' ? runnerOf(etcdctl) : etcdctl;
+  for (const step of steps) await runStep(run, endpoint, step, values, transcript);
   return transcript;
 }
 
 async function runStep(
-  etcdctl: string,
+  run: Run,
   endpoint: string,
   step: Step,
   values: Map<string, string>,
   transcript: string[],
 ): Promise<void> {
   const args = step.args.map((arg) => arg.replace(/\$(L\d)/g, (_, name: string) => values.get(name) ?? ''));
-  const output = await run(etcdctl, endpoint, args, step, async () => {
-    for (const inner of step.during ?? []) await runStep(etcdctl, endpoint, inner, values, transcript);
+  const output = await run(endpoint, args, step, async () => {
+    for (const inner of step.during ?? []) await runStep(run, endpoint, inner, values, transcript);
   });
   const found = step.capture?.pattern.exec(output.stdout)?.[1];
   if (step.capture !== undefined && found !== undefined) values.set(step.capture.name, found);
@@ -221,7 +229,12 @@ async function runStep(
   transcript.push(mask(`$ etcdctl ${step.args.join(' ')}\n${output.stdout}${output.stderr}${code}`, endpoint, values));
 }
 
-function run(
+const runnerOf =
+  (etcdctl: string): Run =>
+  (endpoint, args, step, whenStarted) =>
+    runProgram(etcdctl, endpoint, args, step, whenStarted);
+
+function runProgram(
   etcdctl: string,
   endpoint: string,
   args: string[],
@@ -261,6 +274,7 @@ function run(
       void Promise.resolve(inner).then(() => resolve({ ...output, code }));
     });
     // `watch -i` ends with its input; other commands read to its end.
+    child.stdin.on('error', () => {});
     if (step.stdin !== undefined) child.stdin.write(step.stdin);
     if (!step.args.includes('--interactive')) child.stdin.end();
     look();

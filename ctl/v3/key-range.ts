@@ -1,7 +1,7 @@
 /** Which keys a command means: KEY, KEY END, --prefix, --from-key. The same rules for get, del and watch. */
-import { prefixRange } from '../client/index.ts';
-import { utf8ToByteString } from '../core/util/bytes.ts';
-import { CommandError, Exit } from './context.ts';
+import { prefixRange } from '../../client/key.ts';
+import { utf8ToByteString } from '../../core/util/bytes.ts';
+import { CommandError, Exit } from '../context.ts';
 
 export interface RangeFlags {
   prefix?: boolean;
