@@ -102,17 +102,17 @@ export class Store2 {
   async #sync(): Promise<void> {
     this.#synced = true;
     this.debug(() => `start to sync cluster using endpoints(${this.#endpoints.join(',')})`);
-    const members = await this.members();
-    const found = [...new Set(members.flatMap(({ clientURLs }) => clientURLs ?? []))];
+    const reply = await this.direct({ method: 'GET', path: '/v2/members' });
+    // Who may not know the members can still ask those he was told of.
+    if (reply.status === 401) return;
+    const found = [...new Set(membersOf(reply).flatMap(({ clientURLs }) => clientURLs ?? []))];
     if (found.length > 0) this.#endpoints = found;
     this.debug(() => `got endpoints(${found.join(',')}) after sync`);
     this.debug(() => `Cluster-Endpoints: ${this.#endpoints.join(', ')}`);
   }
 
   async members(): Promise<Member2[]> {
-    const reply = await this.direct({ method: 'GET', path: '/v2/members' });
-    if (reply.status !== 200) throw failure(messageOf(reply), Exit2.SERVER_ERROR);
-    return (json(reply) as { members: Member2[] }).members;
+    return membersOf(await this.direct({ method: 'GET', path: '/v2/members' }));
   }
 
   async #send(url: URL, call: Call2): Promise<Reply2> {
@@ -199,4 +199,9 @@ export function messageOf(reply: Reply2): string {
     // Plain text, then.
   }
   return reply.text.trim() || `HTTP ${reply.status}`;
+}
+
+function membersOf(reply: Reply2): Member2[] {
+  if (reply.status !== 200) throw failure(messageOf(reply), Exit2.SERVER_ERROR);
+  return (json(reply) as { members: Member2[] }).members;
 }

@@ -7,7 +7,7 @@ import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
-import { type RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
+import { type RangeRequest, RangeResponse, type ResponseHeader } from '../../core/wire/messages.ts';
 import type { PiecedReply, PieceSink } from './pieced-reply.ts';
 
 /** What is read and sent in one turn of the event loop: whoever asks for one key waits for no more than that. */
@@ -15,10 +15,13 @@ const PIECE = { pairs: 500, bytes: 64 * 1024 };
 /** While a client takes nothing, compaction waits so long. */
 const HOLD_MS_MAX = 5000;
 
-/** Calls `done` with the reply, or with why there is none. `gone`: nobody waits for it any more. */
+/**
+ * Calls `done` with the reply, or with why there is none: `header`, then the pairs, then what else there is to say, in
+ * the order of the fields. `gone`: nobody waits for it any more.
+ */
 export function measureRange(
   reader: RangeReader,
-  head: (reader: RangeReader) => Partial<RangeResponse>,
+  header: ResponseHeader,
   gone: () => boolean,
   done: (result: PiecedReply | RosterError) => void,
 ): void {
@@ -31,8 +34,9 @@ export function measureRange(
       reader.close();
       done(measured);
     } else if (measured || gone()) {
-      const first = encode(RangeResponse, head(reader));
-      done(new PiecedRange(reader, first, bytes));
+      const { leavesOut: more, count } = reader;
+      const first = encode(RangeResponse, { header });
+      done(new PiecedRange(reader, first, bytes, encode(RangeResponse, { more, count })));
     } else setImmediate(step);
   };
   step();
@@ -47,18 +51,21 @@ class PiecedRange implements PiecedReply {
   readonly pieced = true;
   readonly bytes: number;
   readonly #reader: RangeReader;
+  /** Bytes before the last piece. */
   #left: number;
   #first: Uint8Array | undefined;
+  readonly #last: Uint8Array;
   #sink: PieceSink | undefined;
   #letGo: NodeJS.Timeout | undefined;
   #waiting = false;
   #over = false;
 
-  constructor(reader: RangeReader, first: Uint8Array, pairsBytes: number) {
+  constructor(reader: RangeReader, first: Uint8Array, pairsBytes: number, last: Uint8Array) {
     this.#reader = reader;
     this.#first = first;
-    this.bytes = first.length + pairsBytes;
-    this.#left = this.bytes;
+    this.#last = last;
+    this.bytes = first.length + pairsBytes + last.length;
+    this.#left = this.bytes - last.length;
   }
 
   begin(sink: PieceSink): void {
@@ -103,6 +110,7 @@ class PiecedRange implements PiecedReply {
     if (this.#over) return;
     if (this.#left === 0) {
       this.cancel();
+      sink.write(this.#last);
       sink.end();
     } else if (goesOn) this.#later();
     else {

@@ -58,13 +58,8 @@ function readInTurns(
   const reader = context.machine.rangeReader(pieces ? request : { ...request, limit: readLimit(request) });
   if (reader instanceof RosterError) done(reader);
   else if (pieces) {
-    const head = ({ storeRevision, count, leavesOut }: RangeReader) => ({
-      header: header(context, storeRevision),
-      more: leavesOut,
-      count,
-    });
     // What stands for the response is for the door alone: no other part looks into it.
-    measureRange(reader, head, () => call.cancelled, done as (result: object) => void);
+    measureRange(reader, header(context, reader.storeRevision), () => call.cancelled, done as (result: object) => void);
   } else new TurnReader(context, call, request, reader, done).step();
 }
 

@@ -17,10 +17,13 @@ import type { V2Methods } from './methods.ts';
 export class HttpRefusal {
   readonly status: number;
   readonly message: string;
+  /** Whether the answer names the cluster: etcd's clients tell by that who refuses. */
+  readonly ofCluster: boolean;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, ofCluster = true) {
     this.status = status;
     this.message = message;
+    this.ofCluster = ofCluster;
   }
 }
 
@@ -31,7 +34,7 @@ export interface AdminOptions {
   readonly credentials: CredentialCheck;
 }
 
-export const UNAUTHORIZED = new HttpRefusal(401, 'Insufficient credentials');
+export const UNAUTHORIZED = new HttpRefusal(401, 'Insufficient credentials', false);
 
 export class Admin {
   readonly context: RpcContext;
@@ -63,8 +66,8 @@ export class Admin {
     return this.refused(result instanceof RosterError ? refusalOf(result) : result);
   }
 
-  refused({ status, message }: HttpRefusal): Response {
-    const headers = { 'Content-Type': 'application/json', ...this.clusterId };
+  refused({ status, message, ofCluster }: HttpRefusal): Response {
+    const headers = { 'Content-Type': 'application/json', ...(ofCluster ? this.clusterId : {}) };
     return new Response(`{"message":${quoted(message)}}`, { status, headers });
   }
 
@@ -119,6 +122,11 @@ export class Asked {
       status,
       headers: { 'Content-Type': 'application/json', ...this.#admin.clusterId },
     });
+  }
+
+  /** The same from this member, not from the cluster. */
+  ownJson(value: unknown): Response {
+    return new Response(`${goJson(value)}\n`, { headers: { 'Content-Type': 'application/json' } });
   }
 
   /** Done, and there is nothing to tell. */

@@ -26,7 +26,7 @@ export class AuthHandler {
       return this.#admin.run(c, ['GET', 'PUT', 'DELETE'], (asked) => this.#switch(asked));
     }
     if (kind !== 'users' && kind !== 'roles') return notFound();
-    if (more.length > 0) return this.#admin.refused(new HttpRefusal(400, 'Invalid path'));
+    if (more.length > 0) return this.#admin.refused(new HttpRefusal(400, 'Invalid path', false));
     if (name === '') return this.#admin.run(c, ['GET'], (asked) => this.#asRoot(asked, LISTS[kind]));
     return this.#admin.run(c, ['GET', 'PUT', 'DELETE'], (asked) =>
       this.#asRoot(asked, (each) => ONES[kind](each, name)),

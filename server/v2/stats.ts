@@ -40,7 +40,7 @@ export class StatsHandler {
     const { leader, isLeader } = node.status();
     const { traffic, leaders } = this.#options;
     const sinceMs = leaders.sinceMs;
-    return asked.json({
+    return asked.ownJson({
       name: machine.membership.member(identity.memberId)?.name ?? '',
       id: identity.memberId.toString(16),
       state: isLeader ? 'StateLeader' : 'StateFollower',
@@ -57,7 +57,7 @@ export class StatsHandler {
 
   #leader(asked: Asked): Response | HttpRefusal {
     const { identity, node } = this.#admin.context;
-    if (!node.status().isLeader) return new HttpRefusal(403, 'not current leader');
+    if (!node.status().isLeader) return new HttpRefusal(403, 'not current leader', false);
     const followers: Record<string, object> = Object.create(null);
     for (const [id, { roundTripMs, sentMessages, sendFailures }] of this.#options.traffic.sent()) {
       const ms = roundTripMs;
@@ -66,12 +66,12 @@ export class StatsHandler {
         counts: { fail: sendFailures, success: sentMessages },
       };
     }
-    return asked.json({ leader: identity.memberId.toString(16), followers });
+    return asked.ownJson({ leader: identity.memberId.toString(16), followers });
   }
 
   #store(asked: Asked): Response {
     const counts = this.#admin.context.machine.v2Counts;
-    return asked.json({
+    return asked.ownJson({
       getsSuccess: counts.gets.success,
       getsFail: counts.gets.fail,
       setsSuccess: counts.sets.success,

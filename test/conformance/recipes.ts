@@ -99,6 +99,8 @@ export function recipesSuite(startStore: () => Promise<Store>): void {
       await first.proclaim('one again');
       expect(textOf((await leaderOf(watcher, 'elect/a'))!.value)).toBe('one again');
       await expect.poll(() => seen.at(-1)).toBe('one again');
+      // Or nobody would lead for a moment.
+      await expect.poll(() => countUnder(watcher, 'elect/a/')).toBe(2);
       await first.resign();
       const led = await second;
       expect(led.revision).toBeGreaterThan(first.revision);

@@ -146,6 +146,8 @@ export const users: Step[] = [
   w('-u root:wrong user list'),
   root('role revoke guest --path /* --readwrite'),
   root('role get guest'),
+  // Where there is no guest, nobody has written it yet.
+  root('set /app/x 1'),
   w('set /app/x 2'),
   w('get /app/x'),
   w('-u alice:secret get /app/x'),

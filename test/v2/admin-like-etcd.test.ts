@@ -159,7 +159,9 @@ const STEPS: readonly AdminStep[] = [
 
 /** Without what names a server or counts its life; JSON as it is read. */
 function plain({ status, headers, text }: Answer): object {
-  const base = { status, type: headers['content-type'], allow: headers.allow };
+  // Clients take an answer for the cluster's by its id.
+  const ofCluster = headers['x-etcd-cluster-id'] !== undefined;
+  const base = { status, type: headers['content-type'], allow: headers.allow, ofCluster };
   if (!text.startsWith('{')) return { ...base, text: text.replace(/127\.0\.0\.1:\d+/g, 'a server') };
   return { ...base, body: JSON.parse(text, maskField) as unknown };
 }
