@@ -23,6 +23,11 @@ import type { Tls } from './tls/tls.ts';
 
 /** HTTP/1.1: from the first byte of a request to the last of its headers. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/**
+ * An idle HTTP/1.1 connection is closed after so long. Node's five seconds are less than most clients keep one for use again:
+ * a request that crosses the close is lost, and not every client tries it again. Etcd's stay open for ever.
+ */
+const IDLE_TIMEOUT_MS = 600_000;
 const HEADERS_CHECK_INTERVAL_MS = 2_000;
 /** HTTP/1.1 requests under way get this long when the server stops. */
 const HTTP1_GRACE_MS = 1000;
@@ -186,6 +191,7 @@ function httpSide(app: Hono, more: object = {}): HttpSide {
   const options: ServerOptions = {
     ...more,
     headersTimeout: HEADERS_TIMEOUT_MS,
+    keepAliveTimeout: IDLE_TIMEOUT_MS,
     connectionsCheckingInterval: HEADERS_CHECK_INTERVAL_MS,
     // The body of a watch is open for as long as the client likes.
     requestTimeout: 0,

@@ -1,3 +1,4 @@
+import { Agent, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromBase64 } from '../../core/util/bytes.ts';
@@ -50,6 +51,18 @@ describe('probes', () => {
     const answer = await fetch(`${url}/v3/kv/range`, { method: 'OPTIONS' });
     expect(answer.status).toBe(200);
     expect(answer.headers.get('access-control-allow-origin')).toBe('*');
+  });
+
+  it('says for how long an idle connection can be used again', async () => {
+    const { hostname, port } = new URL(url);
+    const agent = new Agent({ keepAlive: true });
+    const hint = await new Promise((resolve, reject) => {
+      get({ hostname, port, path: '/health', agent }, (response) => {
+        response.resume().once('end', () => resolve(response.headers['keep-alive']));
+      }).once('error', reject);
+    });
+    agent.destroy();
+    expect(hint).toBe('timeout=600');
   });
 
   it('answers 404 to what is not there', async () => {
