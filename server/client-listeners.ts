@@ -197,12 +197,26 @@ function httpSide(app: Hono, more: object = {}): HttpSide {
     requestTimeout: 0,
   };
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  const onRequest = (request: IncomingMessage, response: ServerResponse) => void listener(request, response);
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+    closeAfterRefusal(request, response);
+    void listener(request, response);
+  };
   const server = createServer(options, onRequest);
   // Our listeners hand it their sockets, so it never listens itself; but at this event Node begins to keep account of
   // connections, without which neither slow headers are cut off nor idle connections found.
   server.emit('listening');
   return { app, server, onRequest };
+}
+
+/** Who is answered before his body was read is told that the connection ends with the answer: the next request would be lost. */
+function closeAfterRefusal(request: IncomingMessage, response: ServerResponse): void {
+  const { 'transfer-encoding': encoding, 'content-length': length } = request.headers;
+  if (encoding === undefined && Number(length ?? 0) === 0) return;
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  response.writeHead = (...args: unknown[]) => {
+    if (!request.complete) response.shouldKeepAlive = false;
+    return writeHead(...args);
+  };
 }
 
 function keepalive(flags: ListenerFlags): { keepaliveTimeMs?: number; keepaliveTimeoutMs: number } {

@@ -1,4 +1,4 @@
-import { Agent, get } from 'node:http';
+import { Agent, get, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromBase64 } from '../../core/util/bytes.ts';
@@ -124,6 +124,20 @@ describe('the JSON gateway', () => {
   it('refuses a body over its limit', async () => {
     const { status, body } = await post('/v3/kv/put', { key: base64('big'), value: 'A'.repeat(4 * 1024 * 1024) });
     expect([status, (body as { code: number }).code]).toEqual([429, 8]);
+  });
+
+  it('ends the connection with a refusal that came before the body was read', async () => {
+    const body = 'A'.repeat(8 * 1024 * 1024);
+    const options = { method: 'PUT', headers: { 'Content-Length': body.length } };
+    const connection = await new Promise((resolve, reject) => {
+      const sent = request(`${url}/v2/keys/big`, options, (response) => {
+        resolve(response.headers.connection);
+        sent.destroy();
+      });
+      sent.once('error', reject);
+      sent.write(body.slice(0, 64 * 1024));
+    });
+    expect(connection).toBe('close');
   });
 
   it('refuses a message that gRPC would not take, in the same words', async () => {
