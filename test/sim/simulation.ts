@@ -234,6 +234,8 @@ export class Simulation implements Host {
     const limitMs = this.time.nowMs + REST_MS;
     let calm = 0;
     while (this.time.nowMs < limitMs && calm < 10) {
+      const inForce = this.#inForce();
+      for (const watching of this.#watchings) watching.settle(inForce);
       this.time.runUntil(this.time.nowMs + TICK_MS);
       calm = this.#isAtRest() ? calm + 1 : 0;
     }

@@ -24,6 +24,8 @@ export class Watching {
   /** Answers of earlier streams are not heard any more. */
   #session = 0;
   calm = false;
+  /** Who can be expected to tell everything; undefined: whoever there is. */
+  #settledOn: readonly Member[] | undefined;
 
   constructor(number: number, host: Host, prng: Prng) {
     this.#host = host;
@@ -39,9 +41,18 @@ export class Watching {
     });
   }
 
+  /**
+   * From now on it stays with members of the cluster: one that was removed while it was down, or was to join and never was
+   * told, has nothing to say, and a client would be told that it knows no leader.
+   */
+  settle(members: readonly Member[]): void {
+    this.#settledOn = members;
+  }
+
   /** Now and then: is the member still there, shall it be another, how far has it got? */
   #look(): void {
-    const gone = this.#node === undefined || this.#member?.node !== this.#node;
+    const outside = this.#member !== undefined && this.#settledOn?.includes(this.#member) === false;
+    const gone = outside || this.#node === undefined || this.#member?.node !== this.#node;
     if (gone || (!this.calm && this.#prng.int(30) === 0)) {
       this.#host.tally.count('watchResumed');
       this.#follow();
@@ -54,7 +65,7 @@ export class Watching {
     const [stream, old] = [this.#stream, this.#member];
     if (stream !== undefined) old?.enter(() => stream.close());
     this.#stream = undefined;
-    const { members } = this.#host;
+    const members = this.#settledOn ?? this.#host.members;
     const member = members[this.#prng.int(members.length)]!;
     this.#member = member;
     this.#node = member.node;
