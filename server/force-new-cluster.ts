@@ -17,7 +17,7 @@ import {
 } from '../core/raft/conf-change.ts';
 import type { ConfState } from '../core/raft/messages.ts';
 import { encode } from '../core/wire/binary.ts';
-import { type Entry, EntryType, type HardState, MemberChange } from '../core/wire/messages.ts';
+import { type Entry, EntryType, type HardState, MemberChange } from '../core/wire/stored.ts';
 import type { Logger } from './config/log.ts';
 
 /** In the data directory while the flag stays given, so that members added since are not dropped at the next start. */

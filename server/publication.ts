@@ -5,7 +5,7 @@
 import { RosterError } from '../core/errors.ts';
 import type { Membership } from '../core/membership/membership.ts';
 import type { Node } from '../core/node/node.ts';
-import type { MemberAttributes } from '../core/wire/messages.ts';
+import type { MemberAttributes } from '../core/wire/stored.ts';
 import { pause } from './pause.ts';
 
 /** Between two attempts; an attempt that waits for a leader takes as long as any request. */

@@ -7,15 +7,8 @@ import { GrpcStatus, otherError, RosterError, rosterError } from '../errors.ts';
 import type { Backend } from '../mvcc/backend.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import {
-  AlarmAction,
-  type AlarmChange,
-  type AlarmMember,
-  type AlarmResponse,
-  AlarmType,
-  type InternalRequest,
-  StoredAlarm,
-} from '../wire/messages.ts';
+import { AlarmAction, type AlarmMember, type AlarmResponse, AlarmType } from '../wire/messages.ts';
+import { type AlarmChange, type InternalRequest, StoredAlarm } from '../wire/stored.ts';
 import { requestCost } from './cost.ts';
 import { headerAt } from './header.ts';
 

@@ -1,7 +1,8 @@
 /** Entries that concern users, roles and tokens, applied to the auth store; each yields the response of its RPC. */
 import type { AuthStore, Refusal } from '../auth/auth-store.ts';
 import { type RosterError, rosterError } from '../errors.ts';
-import type { InternalRequest, Login, ResponseHeader } from '../wire/messages.ts';
+import type { ResponseHeader } from '../wire/messages.ts';
+import type { InternalRequest, Login } from '../wire/stored.ts';
 import { headerAt } from './header.ts';
 
 interface Answered {

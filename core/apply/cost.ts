@@ -1,12 +1,7 @@
 /** What a request may add to the store, as etcd estimates it for its quota (etcdserver/storage/quota.go). In bytes. */
-import {
-  type InternalRequest,
-  type PutRequest,
-  type RequestOp,
-  type TxnRequest,
-  V2Op,
-  type V2Request,
-} from '../wire/messages.ts';
+
+import type { PutRequest, RequestOp, TxnRequest } from '../wire/messages.ts';
+import { type InternalRequest, V2Op, type V2Request } from '../wire/stored.ts';
 
 /** Around key and value of a put. */
 const PUT_OVERHEAD_BYTES = 256;

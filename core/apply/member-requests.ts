@@ -3,17 +3,14 @@ import { type RosterError, rosterError } from '../errors.ts';
 import type { Membership } from '../membership/membership.ts';
 import { assert } from '../util/assert.ts';
 import type {
-  ClusterVersion,
-  DowngradeTarget,
   MemberAddResponse,
-  MemberAttributes,
-  MemberChange,
   MemberPromoteResponse,
   MemberRemoveResponse,
   MemberUpdateRequest,
   MemberUpdateResponse,
   ResponseHeader,
 } from '../wire/messages.ts';
+import type { ClusterVersion, DowngradeTarget, MemberAttributes, MemberChange } from '../wire/stored.ts';
 import { headerAt } from './header.ts';
 
 /** Answers of what has no RPC. */

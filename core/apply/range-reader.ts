@@ -2,8 +2,8 @@
  * A range that is read a little at a time, all of it as it was at one revision, whatever is written meanwhile. While it is
  * held, compaction removes nothing from under it. Owns the place in the range and the count; sorts and filters nothing.
  */
-import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors.ts';
-import type { KvStore } from '../mvcc/kv-store.ts';
+import { RosterError } from '../errors.ts';
+import { HeldStore, type StoreSource } from '../mvcc/held-store.ts';
 import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue, RangeRequest } from '../wire/messages.ts';
 
@@ -16,21 +16,9 @@ export interface StepLimits {
   readonly bytes: number;
 }
 
-/** What a reader reads from. */
-export interface RangeSource {
-  /** The one in force. */
-  store(): KvStore;
-  /** Keeps compaction from removing anything until what it returns is called. */
-  hold(): () => void;
-}
-
 export class RangeReader {
-  /** What is read. */
-  readonly revision: number;
-  /** Of the store when the reader was made. */
-  readonly storeRevision: number;
-  readonly #source: RangeSource;
-  readonly #store: KvStore;
+  /** To be let go of in the end. */
+  readonly held: HeldStore;
   readonly #to: ByteString | undefined;
   readonly #limit: number;
   readonly #countOnly: boolean;
@@ -44,31 +32,23 @@ export class RangeReader {
   #measuredSeen = 0;
   /** Known from the beginning unless the revision is long ago. */
   #count: number | undefined;
-  #release: (() => void) | undefined;
 
-  private constructor(source: RangeSource, request: RangeRequest) {
-    const store = source.store();
-    this.#source = source;
-    this.#store = store;
-    this.storeRevision = store.revision;
-    this.revision = request.revision <= 0 ? store.revision : request.revision;
+  private constructor(held: HeldStore, request: RangeRequest) {
+    this.held = held;
     const { key, range_end: end } = request;
     this.#from = key;
     this.#to = end === '\0' ? undefined : end === '' ? `${key}\0` : end;
     if (this.#to !== undefined && this.#to <= key) this.#from = undefined;
-    else this.#count = store.knownCount(key, this.#to, this.revision);
+    else this.#count = held.store.knownCount(key, this.#to, held.revision);
     this.#measureFrom = this.#from;
     this.#limit = request.limit > 0 ? request.limit : Number.POSITIVE_INFINITY;
     this.#countOnly = request.count_only;
-    this.#release = source.hold();
   }
 
-  /** `request` has passed checkRange; its order and filters are of no account. Compacted or FutureRev. To be closed. */
-  static open(source: RangeSource, request: RangeRequest): RangeReader | RosterError {
-    const store = source.store();
-    if (request.revision > store.revision) return rosterError('FutureRev');
-    if (request.revision > 0 && request.revision < store.compactRevision) return rosterError('Compacted');
-    return new RangeReader(source, request);
+  /** `request` has passed checkRange; its order and filters are of no account. Compacted or FutureRev. */
+  static open(source: StoreSource, request: RangeRequest): RangeReader | RosterError {
+    const held = HeldStore.at(source, request.revision);
+    return held instanceof RosterError ? held : new RangeReader(held, request);
   }
 
   /** Keys in the whole range; only when {@link done} or measured. */
@@ -95,11 +75,16 @@ export class RangeReader {
    * will be read. True when all have been seen; then {@link count} and {@link leavesOut} are known. Refused as `step` is.
    */
   measure(each: (bytes: number) => void): boolean | RosterError {
-    if (this.#store !== this.#source.store()) return replaced();
+    const replaced = this.held.replaced();
+    if (replaced !== undefined) return replaced;
     const from = this.#measureFrom;
     if (from === undefined) return true;
     const pairs = this.#countOnly ? 0 : this.#limit - this.#measured;
-    const slice = this.#store.measure(from, this.#to, this.revision, { pairs, bytes: 0, looks: STEP_LOOKS_MAX });
+    const slice = this.held.store.measure(from, this.#to, this.held.revision, {
+      pairs,
+      bytes: 0,
+      looks: STEP_LOOKS_MAX,
+    });
     for (const bytes of slice.sizes) each(bytes);
     this.#measured += slice.sizes.length;
     this.#measuredSeen += slice.seen;
@@ -117,10 +102,11 @@ export class RangeReader {
 
   /** Pairs that come next, perhaps none yet. Refused when a snapshot has taken the place of what was being read. */
   step(limits: StepLimits): KeyValue[] | RosterError {
-    if (this.#store !== this.#source.store()) return replaced();
+    const replaced = this.held.replaced();
+    if (replaced !== undefined) return replaced;
     if (this.done) return [];
     const pairs = this.#wantsPairs ? Math.min(limits.pairs, this.#limit - this.#given) : 0;
-    const slice = this.#store.slice(this.#from!, this.#to, this.revision, {
+    const slice = this.held.store.slice(this.#from!, this.#to, this.held.revision, {
       pairs,
       bytes: limits.bytes,
       looks: STEP_LOOKS_MAX,
@@ -130,26 +116,4 @@ export class RangeReader {
     this.#given += slice.kvs.length;
     return slice.kvs;
   }
-
-  /** The reader will not come back soon: compaction may go on. */
-  letGo(): void {
-    this.#release?.();
-    this.#release = undefined;
-  }
-
-  /** After {@link letGo}: Compacted when what is left to read may be gone. */
-  goOn(): RosterError | undefined {
-    if (this.#release !== undefined) return undefined;
-    if (this.revision < this.#source.store().compactRevision) return rosterError('Compacted');
-    this.#release = this.#source.hold();
-    return undefined;
-  }
-
-  close(): void {
-    this.letGo();
-  }
-}
-
-function replaced(): RosterError {
-  return otherError(GrpcStatus.UNAVAILABLE, 'the state was replaced by a snapshot while it was read: read it again');
 }

@@ -1,7 +1,7 @@
 /**
- * The replicated state machine: entries of the log in, results out, the same on every replica. Owns the store, the
- * leases, the members, the users and the watches of a node, and the record of how far the log has been applied, which becomes durable in the
- * same commit as its effects. Never looks at a clock to decide what an entry does.
+ * The replicated state machine: entries of the log in, results out, the same on every replica. Owns the store, the leases,
+ * the members, the users and the watches of a node, and the record of how far the log has been applied, which becomes
+ * durable in the same commit as its effects. Never looks at a clock to decide what an entry does.
  */
 import { AuthStore } from '../auth/auth-store.ts';
 import { entryRefusal } from '../auth/needs.ts';
@@ -10,6 +10,7 @@ import type { Lessor } from '../lease/lessor.ts';
 import { Membership } from '../membership/membership.ts';
 import { checkMemberChange, type MembershipLimits } from '../membership/rules.ts';
 import type { Backend } from '../mvcc/backend.ts';
+import type { StoreSource } from '../mvcc/held-store.ts';
 import type { KvHashResult } from '../mvcc/kv-hash.ts';
 import type { Staging } from '../mvcc/staging.ts';
 import type { MvccStore } from '../mvcc/store.ts';
@@ -22,29 +23,31 @@ import { type V2Query, V2Reader } from '../v2/reader.ts';
 import { applyV2, expireNode, leasedNode } from '../v2/write.ts';
 import type { WatchHub } from '../watch/watch-hub.ts';
 import { decode } from '../wire/binary.ts';
+import type {
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseRevokeRequest,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveResponse,
+  Member,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  TxnRequest,
+  TxnResponse,
+} from '../wire/messages.ts';
 import {
-  type CompactionRequest,
-  type CompactionResponse,
-  type DeleteRangeRequest,
-  type DeleteRangeResponse,
   type InternalRequest,
   type LeaseCheckpoint,
   type LeaseCheckpointRequest,
-  type LeaseGrantRequest,
-  type LeaseGrantResponse,
-  type LeaseRevokeRequest,
-  type LeaseRevokeResponse,
-  type LeaseTimeToLiveResponse,
-  type Member,
   MemberChange,
-  type PutRequest,
-  type PutResponse,
-  type RangeRequest,
-  type RangeResponse,
-  type TxnRequest,
-  type TxnResponse,
   type V2Request,
-} from '../wire/messages.ts';
+} from '../wire/stored.ts';
 import { Alarms } from './alarms.ts';
 import { type Applied, nothingApplied, writeApplied } from './applied.ts';
 import { applyAuthRequest } from './auth-requests.ts';
@@ -117,6 +120,7 @@ export class StateMachine implements Machine {
   readonly #background: readonly { waiting(): boolean; work(): void }[];
   #workTurn = 0;
   #whenCompacted: ((error?: Error) => void)[] = [];
+  readonly #source: StoreSource = { store: () => this.store, hold: () => this.#hold() };
 
   /** See createStateMachine. On a backend that is not empty, {@link restore} must be run to its end first. */
   constructor(options: StateMachineOptions) {
@@ -308,12 +312,12 @@ export class StateMachine implements Machine {
 
   /** The same a little at a time: see {@link RangeReader}. */
   rangeReader(request: RangeRequest): RangeReader | RosterError {
-    return RangeReader.open({ store: () => this.store, hold: () => this.#hold() }, request);
+    return RangeReader.open(this.#source, request);
   }
 
   /** What lies one level below a prefix, a little at a time: see {@link ChildrenReader}. */
   childrenReader(request: ChildrenRequest): ChildrenReader | RosterError {
-    return ChildrenReader.open({ store: () => this.store, hold: () => this.#hold() }, request);
+    return ChildrenReader.open(this.#source, request);
   }
 
   /** `request` has passed checkTxn and isReadOnly. */
@@ -323,7 +327,7 @@ export class StateMachine implements Machine {
 
   /** A file or directory as the v2 API shows it, a little at a time: see {@link V2Reader}. To be closed. */
   v2Reader(query: V2Query): V2Reader {
-    return new V2Reader({ store: () => this.store, hold: () => this.#hold() }, query);
+    return new V2Reader(this.#source, query);
   }
 
   /** Calls `done` when everything that a compaction at `revision`, already applied, frees is gone from the disk. */

@@ -6,7 +6,8 @@
 import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors.ts';
 import { BACKEND_KEY_BYTES_MAX, type Backend } from '../mvcc/backend.ts';
 import { type ByteString, utf8Length } from '../util/bytes.ts';
-import type { Permission, Role, User, UserCredentials } from '../wire/messages.ts';
+import type { Permission, Role, User } from '../wire/messages.ts';
+import type { UserCredentials } from '../wire/stored.ts';
 import { LoginTokens } from './login-tokens.ts';
 import { Permit, ROOT_ROLE } from './permit.ts';
 import { keyRange } from './ranges.ts';

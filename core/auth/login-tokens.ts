@@ -7,7 +7,7 @@ import { GrpcStatus, otherError, RosterError } from '../errors.ts';
 import type { Backend } from '../mvcc/backend.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import { StoredToken } from '../wire/messages.ts';
+import { StoredToken } from '../wire/stored.ts';
 
 /** Tokens of all users; one more ends the one that was renewed longest ago. */
 export const LOGIN_TOKENS_MAX = 20_000;

@@ -8,15 +8,14 @@ import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import type {
   DeleteRangeRequest,
-  InternalRequest,
   PutRequest,
   RangeRequest,
   RequestOp,
   TxnRequest,
-  V2Request,
   WatchCreateRequest,
 } from '../wire/messages.ts';
-import { V2Op } from '../wire/messages.ts';
+import type { InternalRequest, V2Request } from '../wire/stored.ts';
+import { V2Op } from '../wire/stored.ts';
 import type { AuthStore, Refusal } from './auth-store.ts';
 import type { Permit } from './permit.ts';
 

@@ -4,7 +4,7 @@
  * there, no more may be promised than the least any next leader would give. Never changes a lease.
  */
 import { assert } from '../util/assert.ts';
-import type { LeaseCheckpoint } from '../wire/messages.ts';
+import type { LeaseCheckpoint } from '../wire/stored.ts';
 
 /** Leases longer than this are told of, this often (etcd: leaseCheckpointInterval). */
 export const CHECKPOINT_INTERVAL_MS = 300_000;

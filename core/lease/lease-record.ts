@@ -1,7 +1,7 @@
 /** How a lease lies in the backend: bucket `lease`, 8-byte big-endian id -> StoredLease. Owns the form only. */
 import type { ByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import { StoredLease } from '../wire/messages.ts';
+import { StoredLease } from '../wire/stored.ts';
 
 /** The id in two's complement, big-endian, so that it survives every sign. */
 export function leaseKey(id: bigint): ByteString {

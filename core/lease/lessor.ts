@@ -9,7 +9,7 @@ import type { KeyLeases } from '../mvcc/kv-store.ts';
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { Heap, NOT_IN_HEAP } from '../util/heap.ts';
-import type { LeaseCheckpoint } from '../wire/messages.ts';
+import type { LeaseCheckpoint } from '../wire/stored.ts';
 import { CHECKPOINT_INTERVAL_MS, Checkpoints } from './checkpoints.ts';
 import { leaseKey, leaseValue, readLease } from './lease-record.ts';
 import { spreadExpiries } from './spread.ts';

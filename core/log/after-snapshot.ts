@@ -3,7 +3,7 @@
  * leaves a log of before, which the mark in the state explains. Owns the decision whether such a log is reset, and the
  * reset; a log that contradicts the state is damaged, mark or not. Never touches the state.
  */
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import type { LogDisk } from './disk.ts';
 import { SEGMENT_HEADER_BYTES, segmentName } from './format.ts';
 import { openWal } from './open.ts';

@@ -6,7 +6,7 @@
  * of header, 40 of state, then entries of 24 bytes and data. One write, one checksum: a crash tears a frame as a whole.
  */
 import type { Crc32 } from '../util/crc32.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 
 /** Written into every segment. A log with a higher one was made by a newer Roster and is left alone. */
 export const FORMAT_VERSION = 1;

@@ -1,7 +1,7 @@
 /** A frame being filled: the entries of all appends that will share one durable write. Owns its buffer, reuses it. */
 import { assert } from '../util/assert.ts';
 import type { Crc32 } from '../util/crc32.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { Done } from './disk.ts';
 import {
   alignFrame,

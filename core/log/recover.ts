@@ -4,7 +4,7 @@
  * lost something it had confirmed, and cutting the log there would lose acknowledged entries without a word.
  */
 import { AssertionError } from '../util/assert.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { LogDisk } from './disk.ts';
 import {
   decodeFrameHeader,

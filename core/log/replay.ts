@@ -1,5 +1,5 @@
 /** The raft log as the frames make it, one after the other: later entries replace earlier ones of the same index. */
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import { decodePayload, type FrameHeader, FrameKind } from './format.ts';
 
 export class Replay {

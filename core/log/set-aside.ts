@@ -5,7 +5,7 @@
  * canRefill). In a cluster of one it would be the silent loss that recovery exists to prevent.
  */
 import { assert } from '../util/assert.ts';
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import type { Done, LogDisk } from './disk.ts';
 import {
   decodeSegmentHeader,

@@ -5,7 +5,7 @@
  */
 import type { RosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { Done, LogDisk } from './disk.ts';
 import {
   FRAME_BYTES_MIN,

@@ -8,7 +8,8 @@ import type { Backend } from '../mvcc/backend.ts';
 import { assert } from '../util/assert.ts';
 import { type ByteString, byteStringToUtf8, fromByteString, toByteString, utf8ToByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import { Member, type MemberAttributes } from '../wire/messages.ts';
+import { Member } from '../wire/messages.ts';
+import type { MemberAttributes } from '../wire/stored.ts';
 import { parsePeerUrls } from './peer-urls.ts';
 
 /** etcd's name in the bucket `cluster`. */

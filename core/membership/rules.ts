@@ -3,7 +3,8 @@
  * where nothing refuses it any more. The strict ones keep an operator from losing the quorum by the change itself.
  */
 import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors.ts';
-import type { Member, MemberChange } from '../wire/messages.ts';
+import type { Member } from '../wire/messages.ts';
+import type { MemberChange } from '../wire/stored.ts';
 import { peerUrlTaken } from './membership.ts';
 import { parsePeerUrls } from './peer-urls.ts';
 

@@ -7,7 +7,7 @@ import { confChangeOf } from '../raft/conf-change.ts';
 import type { Raft } from '../raft/raft.ts';
 import { assert } from '../util/assert.ts';
 import { decode } from '../wire/binary.ts';
-import { type Entry, EntryType, InternalRequest, MemberChange } from '../wire/messages.ts';
+import { type Entry, EntryType, InternalRequest, MemberChange } from '../wire/stored.ts';
 import type { Forwards } from './forwards.ts';
 import type { ApplyResult, Machine } from './machine.ts';
 import { answer, type Proposal, type Proposals } from './proposals.ts';

@@ -5,7 +5,7 @@
 import { GrpcStatus, otherError, RosterError, rosterError } from '../errors.ts';
 import type { Raft } from '../raft/raft.ts';
 import { decode } from '../wire/binary.ts';
-import { InternalRequest } from '../wire/messages.ts';
+import { InternalRequest } from '../wire/stored.ts';
 import { ForwardInbox } from './forward-inbox.ts';
 import type { LeaseCalls } from './lease-calls.ts';
 import type { MemberChanges } from './member-changes.ts';

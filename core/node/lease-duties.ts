@@ -2,7 +2,7 @@
  * What the leader owes the leases: to end expired ones through the log, at a bounded rate and a bounded number at a time,
  * and to tell the others now and then how much time long ones have left. What fails is forgotten; the machine names it again.
  */
-import type { LeaseCheckpoint } from '../wire/messages.ts';
+import type { LeaseCheckpoint } from '../wire/stored.ts';
 import type { NodeLimits } from './world.ts';
 
 /** Checkpoints in one entry, and entries per second (etcd: leaseCheckpointBatchSize and leaseCheckpointRate). */

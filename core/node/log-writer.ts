@@ -5,7 +5,7 @@
 import type { RosterError } from '../errors.ts';
 import type { Ready } from '../raft/ready.ts';
 import { assert } from '../util/assert.ts';
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import { backendFailure, walFailure } from './failures.ts';
 import type { StatePoint, StateWriter } from './machine.ts';
 import type { World } from './world.ts';

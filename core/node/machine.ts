@@ -6,7 +6,8 @@ import type { RosterError } from '../errors.ts';
 import type { ConfChange } from '../raft/conf-change.ts';
 import type { ConfState } from '../raft/messages.ts';
 import type { ByteString } from '../util/bytes.ts';
-import type { InternalRequest, LeaseCheckpoint, LeaseTimeToLiveResponse, MemberChange } from '../wire/messages.ts';
+import type { LeaseTimeToLiveResponse } from '../wire/messages.ts';
+import type { InternalRequest, LeaseCheckpoint, MemberChange } from '../wire/stored.ts';
 
 /**
  * The response message of the request's RPC (its header holds `revision` only), or the refusal every replica computes.

@@ -6,7 +6,7 @@ import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors
 import { type ConfChange, ConfChangeType, ConfTransition } from '../raft/conf-change.ts';
 import type { Raft } from '../raft/raft.ts';
 import { encode } from '../wire/binary.ts';
-import { MemberChange } from '../wire/messages.ts';
+import { MemberChange } from '../wire/stored.ts';
 import type { ClusterView, Machine } from './machine.ts';
 import type { Proposal, Proposals } from './proposals.ts';
 

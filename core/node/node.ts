@@ -9,7 +9,7 @@ import { type Message, MessageType } from '../raft/messages.ts';
 import { Raft } from '../raft/raft.ts';
 import { assert } from '../util/assert.ts';
 import { encode } from '../wire/binary.ts';
-import { type Entry, InternalRequest, type MemberChange } from '../wire/messages.ts';
+import { type Entry, InternalRequest, type MemberChange } from '../wire/stored.ts';
 import { Applier } from './applier.ts';
 import { BackendCommits } from './backend-commits.ts';
 import { Contacts } from './contacts.ts';

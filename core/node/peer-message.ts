@@ -4,7 +4,7 @@
  * belongs to.
  */
 import { Message } from '../raft/messages.ts';
-import { LeaseTimeToLiveResponse, MemberChange } from '../wire/messages.ts';
+import { LeaseTimeToLiveResponse } from '../wire/messages.ts';
 import {
   bool,
   bytes,
@@ -20,6 +20,7 @@ import {
   sub,
   uint64,
 } from '../wire/schema.ts';
+import { MemberChange } from '../wire/stored.ts';
 
 /**
  * Requests for the leader of `term`, to be put into its log together and at most once, however often this arrives: the

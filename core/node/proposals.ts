@@ -5,7 +5,7 @@
  */
 import { type RosterError, rosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
-import type { InternalRequest, MemberChange } from '../wire/messages.ts';
+import type { InternalRequest, MemberChange } from '../wire/stored.ts';
 import type { ApplyResult } from './machine.ts';
 import type { NodeLimits } from './world.ts';
 

@@ -5,7 +5,7 @@
 import type { RosterError } from '../errors.ts';
 import type { RaftPrng } from '../raft/config.ts';
 import type { Crc32 } from '../util/crc32.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { Machine } from './machine.ts';
 import type { PeerMessage } from './peer-message.ts';
 

@@ -6,8 +6,8 @@
 import { GrpcStatus, otherError, RosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
 import { decode } from '../wire/binary.ts';
-import { type Entry, EntryType } from '../wire/messages.ts';
 import { bytes, type Decoded, type EnumType, enumeration, message, repeated, sub, uint64 } from '../wire/schema.ts';
+import { type Entry, EntryType } from '../wire/stored.ts';
 import { NO_NODE } from './config.ts';
 import type { ConfState } from './messages.ts';
 

@@ -3,7 +3,7 @@
  * be right at all; starts nothing.
  */
 import { GrpcStatus, otherError, type RosterError } from '../errors.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { ConfState } from './messages.ts';
 
 /** "No node": nobody voted for, no leader known. Never a node's id. */

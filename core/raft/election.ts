@@ -3,7 +3,7 @@
  * Owns term, vote, role, and the clock of elections. What a leader then does is leadership.ts's.
  */
 import { assert } from '../util/assert.ts';
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import { confAfter, hasVote } from './conf-change.ts';
 import { NO_NODE, type RaftConfig } from './config.ts';
 import type { Leadership } from './leadership.ts';

@@ -4,7 +4,7 @@
  */
 import { GrpcStatus, otherError, RosterError, rosterError } from '../errors.ts';
 import { encode } from '../wire/binary.ts';
-import { EntryType } from '../wire/messages.ts';
+import { EntryType } from '../wire/stored.ts';
 import { ConfChange, changed, isJoint, LEAVE_JOINT } from './conf-change.ts';
 import { NO_NODE, type RaftConfig } from './config.ts';
 import { ENTRY_OVERHEAD_BYTES, type RaftLog } from './log.ts';

@@ -4,7 +4,7 @@
  * out to be written, "stable" ones are on this node's disk. Owns the rules of figure 2 about logs; never writes a file.
  */
 import { assert } from '../util/assert.ts';
-import { type Entry, EntryType } from '../wire/messages.ts';
+import { type Entry, EntryType } from '../wire/stored.ts';
 import type { Restored } from './config.ts';
 import type { Snapshot } from './messages.ts';
 

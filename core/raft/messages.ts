@@ -3,7 +3,6 @@
  * what it does is in raft.ts, replication.ts and follower.ts.
  */
 
-import { Entry } from '../wire/messages.ts';
 import {
   bool,
   counter,
@@ -15,6 +14,7 @@ import {
   sub,
   uint64,
 } from '../wire/schema.ts';
+import { Entry } from '../wire/stored.ts';
 
 /**
  * The RPCs of figure 2 of the Raft paper, each as a request and a response; PreVote (dissertation 9.6); InstallSnapshot

@@ -4,7 +4,7 @@
  * to RPCs"). Never looks at the log.
  */
 import { assert } from '../util/assert.ts';
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import { type Message, MessageType } from './messages.ts';
 import { NO_LIFE } from './refill.ts';
 

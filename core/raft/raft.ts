@@ -6,7 +6,7 @@
  */
 import { type RosterError, rosterError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import { type ConfChange, confAfter, isSoleVoter } from './conf-change.ts';
 import { checkRestored, NO_NODE, notRefillable, type RaftConfig, type Restored } from './config.ts';
 import { Election, type Role } from './election.ts';

@@ -1,7 +1,7 @@
 /**
  * What the driver finds when it asks a Raft node what there is to do. Data only; the contract is in raft.ts.
  */
-import type { Entry, HardState } from '../wire/messages.ts';
+import type { Entry, HardState } from '../wire/stored.ts';
 import type { Message, Snapshot } from './messages.ts';
 
 /** The answer to one ReadIndex request: a state that includes entry `index` may serve it. */

@@ -4,7 +4,7 @@
  * leader's part is in progress.ts and leadership.ts. After Viewstamped Replication Revisited, 4.3, and Michael et al.,
  * Recovering Shared Objects Without Stable Storage (DISC 2017).
  */
-import type { HardState } from '../wire/messages.ts';
+import type { HardState } from '../wire/stored.ts';
 import type { ConfState } from './messages.ts';
 import { majority } from './quorum.ts';
 

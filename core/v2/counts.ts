@@ -1,5 +1,5 @@
 /** What has become of v2 operations in this process, under the names of etcd's /v2/stats/store. Counts, decides nothing. */
-import { V2Op } from '../wire/messages.ts';
+import { V2Op } from '../wire/stored.ts';
 
 interface Count {
   success: number;

@@ -4,7 +4,8 @@
  */
 import type { KvStore } from '../mvcc/kv-store.ts';
 import type { ByteString } from '../util/bytes.ts';
-import { type Event, EventType, type KeyValue, V2Action, type V2Record } from '../wire/messages.ts';
+import { type Event, EventType, type KeyValue } from '../wire/messages.ts';
+import { V2Action, type V2Record } from '../wire/stored.ts';
 import type { V2Answer, V2Node } from './node.ts';
 import { below, isBelow, isHidden, isNodeKey, markedPath, markerKey, markersAt, ROOT, type Span } from './paths.ts';
 import { dirNode, dirNodeOf, endedAt, fileNode, fileRecord, pairsAt, readRecord } from './record.ts';

@@ -1,6 +1,6 @@
 /** What the v2 API shows of a file or directory, and what it answers. Forms only. */
 import type { ByteString } from '../util/bytes.ts';
-import type { V2Action } from '../wire/messages.ts';
+import type { V2Action } from '../wire/stored.ts';
 
 export interface V2Node {
   readonly path: ByteString;

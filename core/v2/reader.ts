@@ -3,7 +3,8 @@
  * step; of a large directory a step takes some hundred keys. One level costs what is in it, not what is below. While it is
  * under way, compaction removes nothing from under it.
  */
-import { GrpcStatus, otherError, type RosterError } from '../errors.ts';
+import type { RosterError } from '../errors.ts';
+import { HeldStore, type StoreSource } from '../mvcc/held-store.ts';
 import type { KvStore } from '../mvcc/kv-store.ts';
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
@@ -37,16 +38,10 @@ export const V2_STEP_LOOKS_MAX = 500;
 const SLICE_PAIRS_MAX = 128;
 const SLICE_BYTES_MAX = 256 * 1024;
 
-export interface V2Source {
-  store(): KvStore;
-  /** Keeps compaction from removing anything until what it returns is called. */
-  hold(): () => void;
-}
-
 export class V2Reader {
   /** The store's revision, which all is read at. */
   readonly revision: number;
-  readonly #source: V2Source;
+  readonly #held: HeldStore;
   readonly #store: KvStore;
   readonly #query: V2Query;
   readonly #at: PairAt;
@@ -54,15 +49,14 @@ export class V2Reader {
   /** By path; undefined: a file of that name stands in the way. */
   readonly #dirs = new Map<ByteString, V2Node | undefined>();
   #node: V2Node | V2Refusal | undefined;
-  #release: (() => void) | undefined;
   #looks = 0;
   #done = false;
 
-  constructor(source: V2Source, query: V2Query) {
-    this.#source = source;
-    this.#store = source.store();
+  constructor(source: StoreSource, query: V2Query) {
+    this.#held = HeldStore.now(source);
+    this.#store = this.#held.store;
     this.#query = query;
-    this.revision = this.#store.revision;
+    this.revision = this.#held.revision;
     this.#at = (key) => this.#pair(key);
     this.#work = this.#read();
   }
@@ -80,23 +74,18 @@ export class V2Reader {
   /** Reads on. Refused when a snapshot has taken the place of what was being read. */
   step(): RosterError | undefined {
     if (this.#done) return undefined;
-    if (this.#store !== this.#source.store()) {
-      return otherError(
-        GrpcStatus.UNAVAILABLE,
-        'the state was replaced by a snapshot while it was read: read it again',
-      );
-    }
+    const replaced = this.#held.replaced();
+    if (replaced !== undefined) return replaced;
     this.#looks = 0;
     if (this.#work.next().done === true) this.close();
-    else this.#release ??= this.#source.hold();
+    else this.#held.hold();
     return undefined;
   }
 
   /** To be called when it is not wanted to its end. */
   close(): void {
     this.#done = true;
-    this.#release?.();
-    this.#release = undefined;
+    this.#held.letGo();
   }
 
   *#read(): Generator<void, void> {

@@ -8,7 +8,8 @@
 import type { KvStore } from '../mvcc/kv-store.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
-import { type KeyValue, V2Action, V2Record } from '../wire/messages.ts';
+import type { KeyValue } from '../wire/messages.ts';
+import { V2Action, V2Record } from '../wire/stored.ts';
 import type { V2Node } from './node.ts';
 import { ENDED_KEY, fileKey } from './paths.ts';
 

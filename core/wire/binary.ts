@@ -1,6 +1,7 @@
 /**
- * Protobuf's binary format for the messages of messages.ts. Owns `encode`, `decode` and `defaults`; the tables say what
- * a message is, writer.ts and reader.ts what a byte is. On the path of every request: nothing is allocated per field.
+ * Protobuf's binary format for the messages of messages.ts and stored.ts. Owns `encode`, `decode` and `defaults`; the
+ * tables say what a message is, writer.ts and reader.ts what a byte is. On the path of every request: nothing is allocated
+ * per field.
  */
 import { assert } from '../util/assert.ts';
 import { encodedOf } from './encoded.ts';

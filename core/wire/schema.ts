@@ -1,7 +1,7 @@
 /**
  * The schema language of the wire: a message is a table of fields, a field is a number, a kind and how often it may
  * occur. TypeScript types (here), the binary codec (binary.ts) and the JSON codec (json.ts) are made from the same
- * table. Holds no message of its own: those are in messages.ts.
+ * table. Holds no message of its own: those are in messages.ts and stored.ts.
  */
 import type { ByteString } from '../util/bytes.ts';
 

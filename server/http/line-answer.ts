@@ -6,11 +6,7 @@ import type { RosterError } from '../../core/errors.ts';
 import { toJson } from '../../core/wire/json.ts';
 import type { Responder, StreamMethod } from '../rpc/service.ts';
 import { httpStatusOf, streamErrorBody } from './grpc-status.ts';
-
-/** Lines a stream may hold for a reader that is behind, before its handler is told to wait. */
-export const STREAM_LINES_MAX = 64;
-/** The same in bytes. */
-export const STREAM_BYTES_MAX = 1024 * 1024;
+import { TextBody } from './text-body.ts';
 
 /** What grpc-gateway tells with every answer. */
 export const JSON_HEADERS: Readonly<Record<string, string>> = {
@@ -26,8 +22,7 @@ export class LineAnswer implements Responder<object> {
   onOver: () => void = () => {};
   readonly #method: StreamMethod;
   readonly #resolve: (response: Response) => void;
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #slow = false;
+  #body: TextBody | undefined;
   #over = false;
 
   constructor(method: StreamMethod, resolve: (response: Response) => void) {
@@ -37,22 +32,21 @@ export class LineAnswer implements Responder<object> {
 
   send(response: object): boolean {
     if (this.#over) return true;
-    this.#line(`{"result":${toJson(this.#method.response, response)}}\n`);
-    this.#slow = (this.#controller!.desiredSize ?? 0) <= 0;
-    return !this.#slow;
+    return this.#open().write(`{"result":${toJson(this.#method.response, response)}}\n`);
   }
 
   end(error?: RosterError): void {
     if (this.#over) return;
     this.#over = true;
     this.onOver();
-    if (error !== undefined && this.#controller === undefined) {
+    if (error !== undefined && this.#body === undefined) {
       const headers = { 'Content-Type': 'application/json' };
       this.#resolve(new Response(errorLine(error), { status: httpStatusOf(error), headers }));
       return;
     }
-    if (error !== undefined) this.#line(errorLine(error));
-    this.#open().close();
+    const body = this.#open();
+    if (error !== undefined) body.write(errorLine(error));
+    body.end();
   }
 
   /** The reader has gone. */
@@ -70,29 +64,14 @@ export class LineAnswer implements Responder<object> {
     this.end(error);
   }
 
-  #line(text: string): void {
-    this.#open().enqueue(Buffer.from(text, 'utf8'));
-  }
-
-  #open(): ReadableStreamDefaultController<Uint8Array> {
-    if (this.#controller !== undefined) return this.#controller;
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-        },
-        pull: () => {
-          if (!this.#slow) return;
-          this.#slow = false;
-          this.onDrain?.();
-        },
-        cancel: () => this.leave(),
-      },
-      // A short line counts as much as its share of the bytes would: that bounds both.
-      { highWaterMark: STREAM_BYTES_MAX, size: (line) => Math.max(line!.length, STREAM_BYTES_MAX / STREAM_LINES_MAX) },
-    );
-    this.#resolve(new Response(body, { status: 200, headers: JSON_HEADERS }));
-    return this.#controller!;
+  #open(): TextBody {
+    if (this.#body !== undefined) return this.#body;
+    const body = new TextBody();
+    body.onDrain = () => this.onDrain?.();
+    body.onLeave = () => this.leave();
+    this.#body = body;
+    this.#resolve(new Response(body.stream, { status: 200, headers: JSON_HEADERS }));
+    return body;
   }
 }
 

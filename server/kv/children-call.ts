@@ -4,17 +4,16 @@
  */
 import type { ChildrenReader } from '../../core/apply/children-reader.ts';
 import { RosterError } from '../../core/errors.ts';
+import type { HeldStore } from '../../core/mvcc/held-store.ts';
 import { prefixEnd } from '../../core/util/bytes.ts';
 import { bool, type Decoded, key, message, repeated, revision, sub } from '../../core/wire/schema.ts';
-import { permitted, type RpcContext } from '../rpc/context.ts';
+import type { RpcContext } from '../rpc/context.ts';
 import { guarded } from '../rpc/guard.ts';
-import type { CallContext, Responder, StreamHandler, StreamMethod } from '../rpc/service.ts';
+import { PacedCall, type Pieces } from '../rpc/paced-call.ts';
+import type { StreamMethod } from '../rpc/service.ts';
 
 /** Children that are read and sent in one turn of the event loop. */
 export const CHILDREN_PIECE_MAX = 500;
-/** While a client takes nothing, compaction waits so long. */
-const HOLD_MS_MAX = 5000;
-
 /** `key` and `range_end` are those of the whole prefix: what leave is asked for. */
 export const ChildrenCallRequest = message('rosterpb.ChildrenRequest', {
   key: key(1),
@@ -60,105 +59,40 @@ export function childrenMethod(context: RpcContext): StreamMethod<ChildrenCallRe
     path: CHILDREN_PATH,
     request: ChildrenCallRequest,
     response: ChildrenPiece,
-    open: (call, responder) => new ChildrenCall(context, call, responder),
+    open: (call, responder) =>
+      new PacedCall<ChildrenCallRequest, ChildrenPiece>(context, call, responder, {
+        open: (request) => {
+          const reader = context.machine.childrenReader(request);
+          return reader instanceof RosterError ? reader : new ChildrenPieces(reader);
+        },
+      }),
   };
   return guarded(context, [method])[0] as StreamMethod<ChildrenCallRequest, ChildrenPiece>;
 }
 
-class ChildrenCall implements StreamHandler<ChildrenCallRequest> {
-  readonly #context: RpcContext;
-  readonly #call: CallContext;
-  readonly #responder: Responder<ChildrenPiece>;
-  #reader: ChildrenReader | undefined;
-  #letGo: NodeJS.Timeout | undefined;
-  #waiting = false;
-  #over = false;
+class ChildrenPieces implements Pieces<ChildrenPiece> {
+  readonly #reader: ChildrenReader;
 
-  constructor(context: RpcContext, call: CallContext, responder: Responder<ChildrenPiece>) {
-    this.#context = context;
-    this.#call = call;
-    this.#responder = responder;
-    responder.onDrain = () => this.#drained();
+  constructor(reader: ChildrenReader) {
+    this.#reader = reader;
   }
 
-  message(request: ChildrenCallRequest): void {
-    const ask = (error?: RosterError) => {
-      if (error !== undefined) this.#end(error);
-      else {
-        permitted(this.#context, this.#call, request, (refusal) => {
-          if (this.#over) return;
-          if (refusal === undefined) this.#begin(request);
-          else this.#end(refusal);
-        });
-      }
-    };
-    if (request.serializable) ask();
-    else this.#context.node.linearizableRead(ask);
+  get held(): HeldStore {
+    return this.#reader.held;
   }
 
-  halfClose(): void {}
-
-  cancel(): void {
-    this.#finish();
+  get done(): boolean {
+    return this.#reader.done;
   }
 
-  #begin(request: ChildrenCallRequest): void {
-    const reader = this.#context.machine.childrenReader(request);
-    if (reader instanceof RosterError) this.#end(reader);
-    else {
-      this.#reader = reader;
-      this.#step(reader);
-    }
-  }
-
-  #step(reader: ChildrenReader): void {
-    const read = reader.step(CHILDREN_PIECE_MAX);
-    if (read instanceof RosterError) {
-      this.#end(read);
-      return;
-    }
+  next(): ChildrenPiece | undefined | RosterError {
+    const read = this.#reader.step(CHILDREN_PIECE_MAX);
+    if (read instanceof RosterError) return read;
     const children = read.map(({ name, group, modRevision, keys }) => ({
       ...{ name, group, mod_revision: modRevision ?? 0 },
       keys: keys ?? -1,
     }));
-    if (reader.done) {
-      this.#responder.send({ children, revision: reader.revision });
-      this.#end();
-    } else if (children.length === 0 || this.#responder.send({ children, revision: 0 })) {
-      this.#later(reader);
-    } else {
-      this.#waiting = true;
-      this.#letGo = setTimeout(() => reader.letGo(), HOLD_MS_MAX);
-    }
-  }
-
-  #drained(): void {
-    const reader = this.#reader;
-    if (!this.#waiting || reader === undefined) return;
-    this.#waiting = false;
-    clearTimeout(this.#letGo);
-    const gone = reader.goOn();
-    if (gone === undefined) this.#later(reader);
-    else this.#end(gone);
-  }
-
-  /** When requests that wait have had their turn. */
-  #later(reader: ChildrenReader): void {
-    setImmediate(() => {
-      if (!this.#over) this.#step(reader);
-    });
-  }
-
-  #end(error?: RosterError): void {
-    if (this.#over) return;
-    this.#finish();
-    this.#responder.end(error);
-  }
-
-  #finish(): void {
-    this.#over = true;
-    clearTimeout(this.#letGo);
-    this.#reader?.close();
-    this.#reader = undefined;
+    if (this.done) return { children, revision: this.held.revision };
+    return children.length === 0 ? undefined : { children, revision: 0 };
   }
 }

@@ -3,8 +3,8 @@
  * is settled by what comes first, and that a list which breaks off cannot be taken for a whole one.
  */
 import type { RosterError } from '../../core/errors.ts';
+import { TextBody } from '../http/text-body.ts';
 import type { Responder } from '../rpc/service.ts';
-import { TextBody } from './text-body.ts';
 
 export interface ListFormat {
   /** The name of the list in JSON. */

@@ -6,10 +6,10 @@
 import { GrpcStatus, otherError, type RosterError, rosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import type * as m from '../../core/wire/messages.ts';
+import { TextBody } from '../http/text-body.ts';
 import type { Responder, StreamHandler, StreamMethod } from '../rpc/service.ts';
 import { errorAnswer, refusalOf } from './errors.ts';
 import type { KvCall } from './kv-call.ts';
-import { TextBody } from './text-body.ts';
 import { type Format, revisionMessages, type WatchMessage } from './watch-lines.ts';
 
 export interface WatchTimes {

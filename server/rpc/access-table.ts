@@ -22,6 +22,7 @@ import {
 import type { Permit } from '../../core/auth/permit.ts';
 import { type ByteString, prefixEnd } from '../../core/util/bytes.ts';
 import * as m from '../../core/wire/messages.ts';
+import type { V2Request } from '../../core/wire/stored.ts';
 import { V2_ADMIN, V2_MEMBER, V2_READ, V2_WATCH, V2_WRITE } from './v2-paths.ts';
 
 /**
@@ -96,7 +97,7 @@ const leasesAnswer = (permit: Permit, response: object, leases: LeaseKeys): Refu
 };
 
 /** Whether the answer may tell what was there is asked, too, once a write is done. */
-const v2WriteOrReadNeeds: Need<m.V2Request | V2Reads> = (permit, request) =>
+const v2WriteOrReadNeeds: Need<V2Request | V2Reads> = (permit, request) =>
   'subtree' in request ? v2ReadNeeds(permit, request) : v2WriteNeeds(permit, request);
 
 const KV = '/etcdserverpb.KV/';
@@ -120,7 +121,7 @@ export const ACCESS: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   [`${KV}Compact`, root('handler')],
 
   [V2_READ, rule<V2Reads>('handler', v2ReadNeeds)],
-  [V2_WRITE, rule<m.V2Request | V2Reads>('handler', v2WriteOrReadNeeds)],
+  [V2_WRITE, rule<V2Request | V2Reads>('handler', v2WriteOrReadNeeds)],
   [V2_WATCH, rule<V2Reads>('handler', v2ReadNeeds)],
   [V2_MEMBER, rule('local', needsUser)],
   [V2_ADMIN, root('confirmed')],

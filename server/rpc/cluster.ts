@@ -5,6 +5,7 @@
 import { rosterError } from '../../core/errors.ts';
 import { parsePeerUrls } from '../../core/membership/peer-urls.ts';
 import * as m from '../../core/wire/messages.ts';
+import type { MemberChange } from '../../core/wire/stored.ts';
 import { memberId } from '../config/identity.ts';
 import { afterReadIndex, completed, header, proposed, type RpcContext } from './context.ts';
 import { type Method, type UnaryDone, unary } from './service.ts';
@@ -58,7 +59,7 @@ function list(context: RpcContext): Method {
 
 function changed<Res extends object>(
   context: RpcContext,
-  change: Omit<m.MemberChange, 'id'>,
+  change: Omit<MemberChange, 'id'>,
   done: UnaryDone<Res>,
 ): void {
   context.node.changeMembers(change, (result) => done(completed(context, result as Res)));

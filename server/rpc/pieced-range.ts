@@ -1,19 +1,18 @@
 /**
  * The answer to a large Range, read and encoded while it is sent: a first walk over the index says how long it will be,
  * a second one reads the pairs as fast as the client takes them. Memory holds one piece of it. All of it is of one
- * revision; a client that is slow holds up compaction for some seconds and no longer.
+ * revision.
  */
 import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
 import { type RangeRequest, RangeResponse, type ResponseHeader } from '../../core/wire/messages.ts';
+import { PacedReading } from './paced-reading.ts';
 import type { PiecedReply, PieceSink } from './pieced-reply.ts';
 
 /** What is read and sent in one turn of the event loop: whoever asks for one key waits for no more than that. */
 const PIECE = { pairs: 500, bytes: 64 * 1024 };
-/** While a client takes nothing, compaction waits so long. */
-const HOLD_MS_MAX = 5000;
 
 /**
  * Calls `done` with the reply, or with why there is none: `header`, then the pairs, then what else there is to say, in
@@ -31,7 +30,7 @@ export function measureRange(
       bytes += fieldBytes(pairBytes);
     });
     if (measured instanceof RosterError) {
-      reader.close();
+      reader.held.letGo();
       done(measured);
     } else if (measured || gone()) {
       const { leavesOut: more, count } = reader;
@@ -55,10 +54,8 @@ class PiecedRange implements PiecedReply {
   #left: number;
   #first: Uint8Array | undefined;
   readonly #last: Uint8Array;
+  readonly #pace: PacedReading;
   #sink: PieceSink | undefined;
-  #letGo: NodeJS.Timeout | undefined;
-  #waiting = false;
-  #over = false;
 
   constructor(reader: RangeReader, first: Uint8Array, pairsBytes: number, last: Uint8Array) {
     this.#reader = reader;
@@ -66,68 +63,49 @@ class PiecedRange implements PiecedReply {
     this.#last = last;
     this.bytes = first.length + pairsBytes + last.length;
     this.#left = this.bytes - last.length;
+    this.#pace = new PacedReading(
+      reader.held,
+      () => this.#piece(this.#sink!),
+      (error) => this.#fail(error),
+    );
   }
 
   begin(sink: PieceSink): void {
     this.#sink = sink;
-    this.#step();
+    this.#pace.step();
   }
 
   drained(): void {
-    if (!this.#waiting) return;
-    this.#waiting = false;
-    clearTimeout(this.#letGo);
-    const compacted = this.#reader.goOn();
-    if (compacted === undefined) this.#later();
-    else this.#fail(compacted);
+    this.#pace.drained();
   }
 
   cancel(): void {
-    if (this.#over) return;
-    this.#over = true;
-    clearTimeout(this.#letGo);
-    this.#reader.close();
+    this.#pace.stop();
   }
 
-  #step(): void {
-    const sink = this.#sink!;
-    let goesOn = true;
-    if (this.#first !== undefined) {
-      this.#left -= this.#first.length;
-      goesOn = sink.write(this.#first);
-      this.#first = undefined;
-    } else {
+  #piece(sink: PieceSink): boolean {
+    let piece = this.#first;
+    this.#first = undefined;
+    if (piece === undefined) {
       const kvs = this.#reader.step(PIECE);
       if (kvs instanceof RosterError) {
         this.#fail(kvs);
-        return;
+        return false;
       }
-      const piece = encode(RangeResponse, { kvs });
-      this.#left -= piece.length;
-      goesOn = sink.write(piece);
+      piece = encode(RangeResponse, { kvs });
     }
+    this.#left -= piece.length;
     assert(this.#left >= 0, 'range: more was read than had been measured');
-    if (this.#over) return;
-    if (this.#left === 0) {
-      this.cancel();
-      sink.write(this.#last);
-      sink.end();
-    } else if (goesOn) this.#later();
-    else {
-      this.#waiting = true;
-      this.#letGo = setTimeout(() => this.#reader.letGo(), HOLD_MS_MAX);
-    }
-  }
-
-  /** When requests that wait have had their turn. */
-  #later(): void {
-    setImmediate(() => {
-      if (!this.#over) this.#step();
-    });
+    const goesOn = sink.write(piece);
+    if (this.#left > 0 || this.#pace.over) return goesOn;
+    this.#pace.stop();
+    sink.write(this.#last);
+    sink.end();
+    return false;
   }
 
   #fail(error: RosterError): void {
-    this.cancel();
+    this.#pace.stop();
     this.#sink!.fail(error);
   }
 }

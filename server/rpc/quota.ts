@@ -4,7 +4,8 @@
  */
 import { requestCost } from '../../core/apply/cost.ts';
 import { rosterError } from '../../core/errors.ts';
-import type { LeaseGrantRequest, PutRequest, TxnRequest, V2Request } from '../../core/wire/messages.ts';
+import type { LeaseGrantRequest, PutRequest, TxnRequest } from '../../core/wire/messages.ts';
+import type { V2Request } from '../../core/wire/stored.ts';
 import type { RpcContext } from './context.ts';
 import type { Method } from './service.ts';
 import { V2_WRITE } from './v2-paths.ts';

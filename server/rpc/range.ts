@@ -59,7 +59,12 @@ function readInTurns(
   if (reader instanceof RosterError) done(reader);
   else if (pieces) {
     // What stands for the response is for the door alone: no other part looks into it.
-    measureRange(reader, header(context, reader.storeRevision), () => call.cancelled, done as (result: object) => void);
+    measureRange(
+      reader,
+      header(context, reader.held.storeRevision),
+      () => call.cancelled,
+      done as (result: object) => void,
+    );
   } else new TurnReader(context, call, request, reader, done).step();
 }
 
@@ -89,7 +94,7 @@ class TurnReader {
     const reader = this.#reader;
     const read = reader.step(LIMITS);
     if (read instanceof RosterError) {
-      reader.close();
+      reader.held.letGo();
       this.#done(read);
       return;
     }
@@ -99,8 +104,8 @@ class TurnReader {
       setImmediate(() => this.step());
       return;
     }
-    reader.close();
-    const result = { kvs: this.#kvs, count: reader.count, revision: reader.storeRevision };
+    reader.held.letGo();
+    const result = { kvs: this.#kvs, count: reader.count, revision: reader.held.storeRevision };
     this.#done(completed(this.#context, arranged(this.#request, result)));
   }
 }

@@ -5,7 +5,7 @@
 import { asBuffer, byteStringToUtf8 } from '../../core/util/bytes.ts';
 import type { V2Answer, V2Node } from '../../core/v2/node.ts';
 import { ROOT } from '../../core/v2/paths.ts';
-import { V2Action } from '../../core/wire/messages.ts';
+import { V2Action } from '../../core/wire/stored.ts';
 import type { V2Error } from './errors.ts';
 
 const { SET, CREATE, UPDATE, COMPARE_AND_SWAP, DELETE, COMPARE_AND_DELETE, EXPIRE, NONE } = V2Action.values;

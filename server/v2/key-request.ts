@@ -6,7 +6,7 @@
 import { LEASE_TTL_SECONDS_MAX } from '../../core/lease/lessor.ts';
 import { type ByteString, EMPTY_BYTES, fromByteString } from '../../core/util/bytes.ts';
 import { cleanPath, DEPTH_MAX, isTooDeep, isUtf8 } from '../../core/v2/paths.ts';
-import { V2Op, type V2Request } from '../../core/wire/messages.ts';
+import { V2Op, type V2Request } from '../../core/wire/stored.ts';
 import { V2Error, V2ErrorCode } from './errors.ts';
 import { type Form, FormError } from './form.ts';
 

@@ -4,7 +4,7 @@ import { RosterError, rosterError } from '../../core/errors.ts';
 import { V2Refusal } from '../../core/v2/errors.ts';
 import type { V2Node } from '../../core/v2/node.ts';
 import { cleanPath } from '../../core/v2/paths.ts';
-import { V2Op } from '../../core/wire/messages.ts';
+import { V2Op } from '../../core/wire/stored.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import { readBody, targetOf, V2Call } from './call.ts';
 import type { CredentialCheck } from './credentials.ts';

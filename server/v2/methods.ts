@@ -9,8 +9,8 @@ import { V2Refusal } from '../../core/v2/errors.ts';
 import type { V2Answer, V2Node } from '../../core/v2/node.ts';
 import type { V2Reader } from '../../core/v2/reader.ts';
 import { isDir, isFile } from '../../core/v2/tree.ts';
-import type { V2Request } from '../../core/wire/messages.ts';
 import { message } from '../../core/wire/schema.ts';
+import type { V2Request } from '../../core/wire/stored.ts';
 import { permitted, proposed, type RpcContext } from '../rpc/context.ts';
 import { guarded } from '../rpc/guard.ts';
 import { withinQuota } from '../rpc/quota.ts';
@@ -20,8 +20,7 @@ import type { KeyRead, KeyWatch } from './key-request.ts';
 import { type V2WatchAnswer, V2WatchCall } from './watch.ts';
 
 /** Never encoded: these methods are called by what is in this folder alone. */
-// biome-ignore lint/suspicious/noExplicitAny: it stands for every type
-const INNER = message('roster.Inner', {}) as any;
+const INNER = message('roster.Inner', {});
 
 export interface V2Methods {
   readonly read: UnaryMethod<KeyRead, V2Read>;

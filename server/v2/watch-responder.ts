@@ -3,15 +3,11 @@
  * event a line under the reader's flow control. Never reads the request.
  */
 import type { RosterError } from '../../core/errors.ts';
+import { TextBody } from '../http/text-body.ts';
 import type { Responder } from '../rpc/service.ts';
 import { V2Error, V2ErrorCode } from './errors.ts';
 import { answerText, type Clock } from './json.ts';
 import type { V2WatchAnswer } from './watch.ts';
-
-/** Bytes a stream may hold for a reader that is behind, before the watch is told to wait. */
-export const WATCH_BYTES_MAX = 1024 * 1024;
-/** The same in events. */
-export const WATCH_EVENTS_MAX = 64;
 
 export interface WatchResponse {
   headers(index: number): Record<string, string>;
@@ -30,8 +26,7 @@ export class V2WatchResponder implements Responder<V2WatchAnswer> {
   onOver: () => void = () => {};
   readonly #stream: boolean;
   readonly #to: WatchResponse;
-  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #slow = false;
+  #body: TextBody | undefined;
   #over = false;
 
   constructor(stream: boolean, to: WatchResponse) {
@@ -43,15 +38,15 @@ export class V2WatchResponder implements Responder<V2WatchAnswer> {
     if (this.#over) return true;
     if ('began' in answer) this.#begin(answer.began);
     else if ('cleared' in answer) this.#cleared(answer.cleared);
-    else this.#events(answer.events);
-    return !this.#slow;
+    else return this.#events(this.#body!, answer.events);
+    return true;
   }
 
   /** Nothing more comes. A watch that had begun ends without a word, as with etcd: the client asks again. */
   end(error?: RosterError): void {
     if (this.#over) return;
     this.#finish();
-    if (this.#controller !== undefined) this.#controller.close();
+    if (this.#body !== undefined) this.#body.end();
     else if (error !== undefined) this.#to.resolve(this.#to.refused(error));
   }
 
@@ -74,38 +69,27 @@ export class V2WatchResponder implements Responder<V2WatchAnswer> {
     this.#to.resolve(this.#to.refused(new V2Error(V2ErrorCode.EVENT_INDEX_CLEARED, cause, index)));
   }
 
-  #events(events: Extract<V2WatchAnswer, { events: unknown }>['events']): void {
+  #events(body: TextBody, events: Extract<V2WatchAnswer, { events: unknown }>['events']): boolean {
     const clock = this.#to.clock();
-    const controller = this.#controller!;
     if (!this.#stream) {
-      controller.enqueue(Buffer.from(answerText(events[0]!, clock), 'utf8'));
+      body.write(answerText(events[0]!, clock));
       this.#finish();
-      controller.close();
+      body.end();
       this.onCancel();
-      return;
+      return true;
     }
-    for (const event of events) controller.enqueue(Buffer.from(answerText(event, clock), 'utf8'));
-    this.#slow = (controller.desiredSize ?? 0) <= 0;
+    for (const event of events) body.write(answerText(event, clock));
+    return !body.full;
   }
 
   #begin(index: number): void {
-    const body = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-        },
-        pull: () => {
-          if (!this.#slow) return;
-          this.#slow = false;
-          this.onDrain?.();
-        },
-        cancel: () => this.leave(),
-      },
-      { highWaterMark: WATCH_BYTES_MAX, size: (line) => Math.max(line!.length, WATCH_BYTES_MAX / WATCH_EVENTS_MAX) },
-    );
+    const body = new TextBody();
+    body.onDrain = () => this.onDrain?.();
+    body.onLeave = () => this.leave();
+    this.#body = body;
     // Said beforehand, the head goes out at once: whoever waits wants to know that it does.
     const headers = { ...this.#to.headers(index), 'Transfer-Encoding': 'chunked' };
-    this.#to.resolve(new Response(body, { headers }));
+    this.#to.resolve(new Response(body.stream, { headers }));
   }
 
   #finish(): void {

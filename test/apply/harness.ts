@@ -6,6 +6,7 @@ import { MemoryPlace, MemoryStaging } from '../../core/mvcc/memory-staging.ts';
 import type { StatePoint, StateWriter } from '../../core/node/machine.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
+import { InternalRequest } from '../../core/wire/stored.ts';
 
 /** A clock that moves when told to. */
 export class ManualClock {
@@ -36,9 +37,9 @@ export class Harness {
   }
 
   /** Applies one request as the next entry. */
-  apply(request: Partial<m.InternalRequest>): object {
+  apply(request: Partial<InternalRequest>): object {
     const index = this.machine.appliedIndex + 1;
-    return this.machine.apply(index, 1, { ...defaults(m.InternalRequest), ...request })!;
+    return this.machine.apply(index, 1, { ...defaults(InternalRequest), ...request })!;
   }
 
   put(key: string, value = '', more: Partial<m.PutRequest> = {}): m.PutResponse | RosterError {

@@ -5,6 +5,7 @@ import { LEAVE_JOINT } from '../../core/raft/conf-change.ts';
 import { ConfState } from '../../core/raft/messages.ts';
 import { decode, defaults, encode } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
+import { MemberChange } from '../../core/wire/stored.ts';
 import { codeOf, Harness } from './harness.ts';
 
 const HEADER = { cluster_id: 0n, member_id: 0n, revision: 0, raft_term: 0 };
@@ -18,8 +19,8 @@ function member(id: bigint, more: Partial<m.Member> = {}): m.Member {
   return { ...defaults(m.Member), ID: id, peerURLs: [`http://m${id}:1`], ...more };
 }
 
-function change(h: Harness, what: Omit<m.MemberChange, 'id'>, after: ConfState, term = 1): object | undefined {
-  const context = encode(m.MemberChange, { id: 77n, ...what });
+function change(h: Harness, what: Omit<MemberChange, 'id'>, after: ConfState, term = 1): object | undefined {
+  const context = encode(MemberChange, { id: 77n, ...what });
   const index = h.machine.appliedIndex + 1;
   return h.machine.applyConfChange(index, term, { ...LEAVE_JOINT, context }, after);
 }

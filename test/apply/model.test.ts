@@ -4,7 +4,8 @@ import { isReadOnly } from '../../core/apply/txn.ts';
 import { checkTxn, TXN_OPS_MAX } from '../../core/apply/validate.ts';
 import { RosterError } from '../../core/errors.ts';
 import { decode, encode } from '../../core/wire/binary.ts';
-import * as m from '../../core/wire/messages.ts';
+import type * as m from '../../core/wire/messages.ts';
+import { InternalRequest } from '../../core/wire/stored.ts';
 import { bytes, compare, deleteRequest, Harness, putRequest, rangeRequest } from './harness.ts';
 import { Model, refused } from './model.ts';
 
@@ -111,8 +112,8 @@ function plain(result: object | undefined): unknown {
 }
 
 /** Through the codec, as a log entry goes. */
-function entry(h: Harness, request: Partial<m.InternalRequest>): object {
-  const { id: _, ...sent } = decode(m.InternalRequest, encode(m.InternalRequest, request));
+function entry(h: Harness, request: Partial<InternalRequest>): object {
+  const { id: _, ...sent } = decode(InternalRequest, encode(InternalRequest, request));
   return h.apply(sent);
 }
 

@@ -11,6 +11,7 @@ import { AssertionError } from '../../core/util/assert.ts';
 import { toByteString } from '../../core/util/bytes.ts';
 import { defaults, encode } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
+import { MemberChange } from '../../core/wire/stored.ts';
 import { bytes, Harness, ManualClock, success } from './harness.ts';
 
 /** Every row, but for the mark of a snapshot. */
@@ -55,7 +56,7 @@ function seen({ machine }: Harness): object {
 function addMember(h: Harness, id: bigint): void {
   const { machine } = h;
   const member = { ...defaults(m.Member), ID: id, name: `m${id}`, peerURLs: [`http://${id}:1`] };
-  const context = encode(m.MemberChange, { id: 1n, add: member });
+  const context = encode(MemberChange, { id: 1n, add: member });
   const { AUTO } = ConfTransition.values;
   const change = { transition: AUTO, changes: [{ type: ConfChangeType.values.ADD_VOTER, node: id }], context };
   const voters = [...machine.confState.voters, id];
@@ -66,7 +67,7 @@ function removeMember(h: Harness, id: bigint): void {
   const { machine } = h;
   const voters = machine.confState.voters.filter((voter) => voter !== id);
   if (voters.length === 0 || voters.length === machine.confState.voters.length) return;
-  const context = encode(m.MemberChange, { id: 1n, remove: id });
+  const context = encode(MemberChange, { id: 1n, remove: id });
   const { AUTO } = ConfTransition.values;
   const change = { transition: AUTO, changes: [{ type: ConfChangeType.values.REMOVE, node: id }], context };
   machine.applyConfChange(machine.appliedIndex + 1, 1, change, { ...defaults(ConfState), voters });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { AUTH_NAME_BYTES_MAX, AuthStore } from '../../core/auth/auth-store.ts';
 import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
-import type { UserCredentials } from '../../core/wire/messages.ts';
+import type { UserCredentials } from '../../core/wire/stored.ts';
 import { bytes, codeOf, text } from '../apply/harness.ts';
 
 const { READ, READWRITE, WRITE } = { READ: 0, WRITE: 1, READWRITE: 2 };

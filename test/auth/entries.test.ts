@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { entryKind } from '../../core/auth/needs.ts';
 import { defaults } from '../../core/wire/binary.ts';
-import * as m from '../../core/wire/messages.ts';
+import type * as m from '../../core/wire/messages.ts';
+import { InternalRequest, V2Op, V2Request } from '../../core/wire/stored.ts';
 import {
   bytes,
   codeOf,
@@ -22,7 +23,7 @@ import {
 const READ = 0;
 const WRITE = 1;
 const READWRITE = 2;
-const { COMPARE_AND_SWAP, DELETE, POST } = m.V2Op.values;
+const { COMPARE_AND_SWAP, DELETE, POST } = V2Op.values;
 
 function machine(): Harness {
   const h = new Harness();
@@ -52,13 +53,13 @@ function machine(): Harness {
   return h;
 }
 
-const as = (h: Harness, user: string, request: Partial<m.InternalRequest>, auth_revision = h.machine.auth.revision) =>
+const as = (h: Harness, user: string, request: Partial<InternalRequest>, auth_revision = h.machine.auth.revision) =>
   codeOf(h.apply({ requester: { user, auth_revision, internal: false }, ...request }));
 
 const range = deleteRequest;
 
 /** A request, and who may make it. */
-const CASES: [string, Partial<m.InternalRequest>, string[]][] = [
+const CASES: [string, Partial<InternalRequest>, string[]][] = [
   ['a put', { put: putRequest('a') }, ['all', 'writer', 'half']],
   ['a put elsewhere', { put: putRequest('c') }, []],
   ['a put that tells what was there', { put: putRequest('a', '', { prev_kv: true }) }, ['all', 'half']],
@@ -93,8 +94,8 @@ const CASES: [string, Partial<m.InternalRequest>, string[]][] = [
   ['an empty transaction', { txn: txnRequest() }, ['all', 'reader', 'writer', 'half']],
 ];
 
-function v2(request: Partial<m.V2Request>): m.V2Request {
-  return { ...defaults(m.V2Request), ...request };
+function v2(request: Partial<V2Request>): V2Request {
+  return { ...defaults(V2Request), ...request };
 }
 
 /** Operations of a transaction, and who may ask for one with them. */
@@ -132,7 +133,7 @@ for (const kind of [
   'auth_role_grant_permission',
   'auth_role_revoke_permission',
 ] as const) {
-  const type = m.InternalRequest.fields[kind]!.type!();
+  const type = InternalRequest.fields[kind]!.type!();
   // An empty name would be refused in the words that refuse nobody.
   CASES.push([kind, { [kind]: { ...defaults(type), name: 'someone' } }, []]);
 }
@@ -164,8 +165,8 @@ describe('an entry', () => {
   });
 
   it('of each kind is looked at', () => {
-    const covered = new Set(CASES.map(([, request]) => entryKind({ ...defaults(m.InternalRequest), ...request })));
-    const kinds = Object.keys(m.InternalRequest.fields).filter((name) => name !== 'id' && name !== 'requester');
+    const covered = new Set(CASES.map(([, request]) => entryKind({ ...defaults(InternalRequest), ...request })));
+    const kinds = Object.keys(InternalRequest.fields).filter((name) => name !== 'id' && name !== 'requester');
     const internal = [
       'lease_checkpoint',
       'member_attributes',

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
-import { LineAnswer, STREAM_BYTES_MAX, STREAM_LINES_MAX } from '../../server/http/line-answer.ts';
+import { LineAnswer } from '../../server/http/line-answer.ts';
+import { BODY_BYTES_MAX, BODY_PIECES_MAX } from '../../server/http/text-body.ts';
 import type { StreamMethod } from '../../server/rpc/service.ts';
 import { METHODS } from '../auth/member.ts';
 
@@ -19,8 +20,8 @@ describe('LineAnswer', () => {
     const { answer: lines, response } = answer();
     let drained = 0;
     lines.onDrain = () => drained++;
-    for (let i = 1; i < STREAM_LINES_MAX; i++) expect(lines.send({ remaining_bytes: i }), `line ${i}`).toBe(true);
-    expect(lines.send({ remaining_bytes: STREAM_LINES_MAX })).toBe(false);
+    for (let i = 1; i < BODY_PIECES_MAX; i++) expect(lines.send({ remaining_bytes: i }), `line ${i}`).toBe(true);
+    expect(lines.send({ remaining_bytes: BODY_PIECES_MAX })).toBe(false);
     expect(drained).toBe(0);
     const reader = response().body!.getReader();
     const { value } = await reader.read();
@@ -30,12 +31,12 @@ describe('LineAnswer', () => {
     lines.end();
     let read = 1;
     for (let next = await reader.read(); !next.done; next = await reader.read()) read++;
-    expect(read).toBe(STREAM_LINES_MAX);
+    expect(read).toBe(BODY_PIECES_MAX);
   });
 
   it('takes one line that is larger than its limit', () => {
     const { answer: lines } = answer();
-    expect(lines.send({ blob: new Uint8Array(STREAM_BYTES_MAX) })).toBe(false);
+    expect(lines.send({ blob: new Uint8Array(BODY_BYTES_MAX) })).toBe(false);
   });
 
   it('a failure is the status before the first line, and a line after it', async () => {

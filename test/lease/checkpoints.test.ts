@@ -8,7 +8,7 @@ import {
 } from '../../core/lease/checkpoints.ts';
 import { Lessor } from '../../core/lease/lessor.ts';
 import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
-import type { LeaseCheckpoint } from '../../core/wire/messages.ts';
+import type { LeaseCheckpoint } from '../../core/wire/stored.ts';
 
 class Clock {
   now = 50_000;

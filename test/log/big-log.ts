@@ -9,7 +9,7 @@ import { MemoryDisk } from '../../core/log/memory-disk.ts';
 import { type Recovered, recover } from '../../core/log/recover.ts';
 import { loadSegment, readFrame } from '../../core/log/scan.ts';
 import { Prng } from '../../core/util/prng.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { append, close, entry, finish, open } from './rig.ts';
 
 export const SEGMENT_BYTES = 32 * 1024;

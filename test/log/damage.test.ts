@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { MemoryDisk } from '../../core/log/memory-disk.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { append, close, entry, examine, open } from './rig.ts';
 
 /** Every bit, and every sector, of a small log, one at a time. */

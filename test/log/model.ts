@@ -4,7 +4,7 @@ import type { MemoryDisk } from '../../core/log/memory-disk.ts';
 import type { Recovered } from '../../core/log/recover.ts';
 import type { Wal } from '../../core/log/wal.ts';
 import type { Prng } from '../../core/util/prng.ts';
-import type { Entry, HardState } from '../../core/wire/messages.ts';
+import type { Entry, HardState } from '../../core/wire/stored.ts';
 import { entry, hard, open, plain, recovered } from './rig.ts';
 
 interface State {

@@ -16,7 +16,7 @@ import { recover } from '../../core/log/recover.ts';
 import { damageError } from '../../core/log/verdict.ts';
 import type { Wal } from '../../core/log/wal.ts';
 import { crc32 } from '../../core/util/crc32.ts';
-import type { Entry, HardState } from '../../core/wire/messages.ts';
+import type { Entry, HardState } from '../../core/wire/stored.ts';
 import {
   ALL,
   append,

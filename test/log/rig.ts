@@ -6,7 +6,7 @@ import { createWal, openWal } from '../../core/log/open.ts';
 import { type EmptyLog, type Recovered, type RecoverOptions, recover } from '../../core/log/recover.ts';
 import type { LogDamage } from '../../core/log/verdict.ts';
 import type { Wal, WalOptions } from '../../core/log/wal.ts';
-import type { Entry, HardState } from '../../core/wire/messages.ts';
+import type { Entry, HardState } from '../../core/wire/stored.ts';
 
 export const IDENTITY: WalIdentity = { clusterId: 0xc1n, memberId: 0x3en, nonce: 0x0123_4567_89ab_cdefn };
 export const SMALL: WalOptions = { segmentBytes: 4096 };

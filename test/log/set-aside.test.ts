@@ -6,7 +6,7 @@ import { DAMAGED_LOGS_MAX, type NewLog, readIdentity, setAside } from '../../cor
 import { isRefillable } from '../../core/log/verdict.ts';
 import { MessageType, newMessage } from '../../core/raft/messages.ts';
 import { Raft } from '../../core/raft/raft.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { raftConfig } from '../raft/cluster.ts';
 import { crashStates } from './crash-states.ts';
 import {

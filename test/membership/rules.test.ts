@@ -8,7 +8,8 @@ import {
   type Members,
   type MembershipLimits,
 } from '../../core/membership/rules.ts';
-import type { Member, MemberChange } from '../../core/wire/messages.ts';
+import type { Member } from '../../core/wire/messages.ts';
+import type { MemberChange } from '../../core/wire/stored.ts';
 
 type Change = Omit<MemberChange, 'id'>;
 

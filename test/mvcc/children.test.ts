@@ -41,7 +41,7 @@ function childrenOf(store: MvccStore, request: Partial<ChildrenRequest>, most = 
     expect(read.length).toBeLessThanOrEqual(most);
     all.push(...read);
   }
-  reader.close();
+  reader.held.letGo();
   return all;
 }
 

@@ -16,12 +16,8 @@ import type { ConfState } from '../../core/raft/messages.ts';
 import { assert } from '../../core/util/assert.ts';
 import { byteStringToUtf8, fromByteString, toByteString, utf8ToByteString } from '../../core/util/bytes.ts';
 import { decode } from '../../core/wire/binary.ts';
-import {
-  type InternalRequest,
-  type LeaseCheckpoint,
-  type LeaseTimeToLiveResponse,
-  MemberChange,
-} from '../../core/wire/messages.ts';
+import type { LeaseTimeToLiveResponse } from '../../core/wire/messages.ts';
+import { type InternalRequest, type LeaseCheckpoint, MemberChange } from '../../core/wire/stored.ts';
 
 /** Everything that a restart keeps. */
 interface ListState {

@@ -4,7 +4,7 @@ import { rosterError } from '../../core/errors.ts';
 import type { ClusterView } from '../../core/node/machine.ts';
 import { MEMBER_CHANGES_WAITING_MAX } from '../../core/node/member-changes.ts';
 import { MessageType, newMessage } from '../../core/raft/messages.ts';
-import type { MemberChange } from '../../core/wire/messages.ts';
+import type { MemberChange } from '../../core/wire/stored.ts';
 import { Cluster, part } from './cluster.ts';
 import { type Bench, type Harness, member, outcome } from './world.ts';
 

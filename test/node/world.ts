@@ -19,7 +19,8 @@ import type { Message } from '../../core/raft/messages.ts';
 import { assert } from '../../core/util/assert.ts';
 import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
-import type { Entry, HardState, Member } from '../../core/wire/messages.ts';
+import type { Member } from '../../core/wire/messages.ts';
+import type { Entry, HardState } from '../../core/wire/stored.ts';
 import { ListMachine } from './list-machine.ts';
 
 interface Place {

@@ -132,9 +132,11 @@ const leases: Case[] = [
     `${LEASE}LeaseGrant`,
     { TTL: 600n, ID: 200n },
     { TTL: 600n, ID: 200n },
-    { TTL: 0n, ID: 201n },
     { TTL: 10n ** 10n },
+    { TTL: 0n, ID: 201n },
   ),
+  // It would run out in two seconds: sooner on one server than on the other, for whoever lists leases then.
+  ...each(`${LEASE}LeaseRevoke`, { ID: 201n }),
   { rpc: `/${LEASE}LeaseKeepAlive`, requests: () => [{ ID: 200n }, { ID: 999n }], count: 2 },
   ...each(`${LEASE}LeaseTimeToLive`, { ID: 200n }, { ID: 100n, keys: true }, { ID: 999n }),
   ...each(`${LEASE}LeaseLeases`, {}),

@@ -11,7 +11,7 @@ import { Raft } from '../../core/raft/raft.ts';
 import type { ReadState, Ready } from '../../core/raft/ready.ts';
 import { assert } from '../../core/util/assert.ts';
 import { bytesEqual } from '../../core/util/bytes.ts';
-import { type Entry, EntryType, type HardState } from '../../core/wire/messages.ts';
+import { type Entry, EntryType, type HardState } from '../../core/wire/stored.ts';
 
 export type ClusterOptions = Partial<Omit<RaftConfig, 'id' | 'voters' | 'prng'>> & {
   /** Chance for node `id`; by default the waits of node N are electionTicks + N - 1, so that node 1 is first. */

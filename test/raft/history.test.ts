@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { MessageType } from '../../core/raft/messages.ts';
-import { EntryType } from '../../core/wire/messages.ts';
+import { EntryType } from '../../core/wire/stored.ts';
 import { Cluster, text } from './cluster.ts';
 import { confChange } from './conf-text.ts';
 

@@ -5,7 +5,7 @@ import { ENTRY_OVERHEAD_BYTES, RaftLog } from '../../core/raft/log.ts';
 import { Message, MessageType, newMessage } from '../../core/raft/messages.ts';
 import { majority, reachedByMajority, voteResult } from '../../core/raft/quorum.ts';
 import { decode, encode } from '../../core/wire/binary.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { FRESH, text } from './cluster.ts';
 
 function entries(from: number, ...terms: number[]): Entry[] {

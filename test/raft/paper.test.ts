@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { checkRestored } from '../../core/raft/config.ts';
 import { type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
 import { Raft } from '../../core/raft/raft.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { Cluster, type ClusterOptions, data, FRESH, raftConfig, text } from './cluster.ts';
 
 const T = MessageType.values;

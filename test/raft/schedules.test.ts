@@ -10,7 +10,7 @@ import type { ConfState } from '../../core/raft/messages.ts';
 import type { Raft } from '../../core/raft/raft.ts';
 import { assert } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
-import { type Entry, EntryType } from '../../core/wire/messages.ts';
+import { type Entry, EntryType } from '../../core/wire/stored.ts';
 import { Cluster, type Member, text } from './cluster.ts';
 import { confChange } from './conf-text.ts';
 

@@ -5,7 +5,7 @@
 import { confChangeOf } from '../../core/raft/conf-change.ts';
 import { type Message, MessageType, type Snapshot } from '../../core/raft/messages.ts';
 import type { Ready } from '../../core/raft/ready.ts';
-import { type Entry, EntryType } from '../../core/wire/messages.ts';
+import { type Entry, EntryType } from '../../core/wire/stored.ts';
 import { Cluster, type ClusterOptions, data, hardStateText, text } from './cluster.ts';
 import { confChange, confChangeText, confText } from './conf-text.ts';
 

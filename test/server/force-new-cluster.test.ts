@@ -4,7 +4,7 @@ import type { RecoveredLog } from '../../core/node/world.ts';
 import { ConfChange, ConfChangeType, ConfTransition, confAfter, confStateOf } from '../../core/raft/conf-change.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
 import { decode, encode } from '../../core/wire/binary.ts';
-import { type Entry, EntryType, MemberChange } from '../../core/wire/messages.ts';
+import { type Entry, EntryType, MemberChange } from '../../core/wire/stored.ts';
 import { forcedEntries } from '../../server/force-new-cluster.ts';
 
 const { ADD_VOTER, ADD_LEARNER, REMOVE } = ConfChangeType.values;

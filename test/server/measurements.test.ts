@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { World } from '../../core/node/world.ts';
-import type { Entry } from '../../core/wire/messages.ts';
+import type { Entry } from '../../core/wire/stored.ts';
 import { DurationHistogram } from '../../server/duration-histogram.ts';
 import { FOLLOWED_MAX, type SlowApply, Stages } from '../../server/measurements.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { rosterError } from '../../core/errors.ts';
 import { Membership } from '../../core/membership/membership.ts';
 import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
-import type { MemberAttributes } from '../../core/wire/messages.ts';
+import type { MemberAttributes } from '../../core/wire/stored.ts';
 import { publish } from '../../server/publication.ts';
 
 const NEVER = new AbortController().signal;

@@ -1,5 +1,5 @@
 /** What clients did and what they were told: the input of the checkers of client promises. */
-import type { InternalRequest } from '../../core/wire/messages.ts';
+import type { InternalRequest } from '../../core/wire/stored.ts';
 
 /** What one operation did to one key. `undefined` is "no such key". */
 export type KeyAction =

@@ -12,14 +12,14 @@ import type { NodeWal } from '../../core/node/world.ts';
 import type { ConfChange } from '../../core/raft/conf-change.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
 import { decode } from '../../core/wire/binary.ts';
+import type { LeaseTimeToLiveResponse } from '../../core/wire/messages.ts';
 import {
   type Entry,
   type HardState,
   type InternalRequest,
   type LeaseCheckpoint,
-  type LeaseTimeToLiveResponse,
   MemberChange,
-} from '../../core/wire/messages.ts';
+} from '../../core/wire/stored.ts';
 import type { Host } from './host.ts';
 import type { Member } from './member.ts';
 

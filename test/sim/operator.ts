@@ -10,7 +10,8 @@ import { changed, confChangeOf } from '../../core/raft/conf-change.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
 import type { Prng } from '../../core/util/prng.ts';
 import { defaults } from '../../core/wire/binary.ts';
-import { type MemberChange, Member as MemberRow } from '../../core/wire/messages.ts';
+import { Member as MemberRow } from '../../core/wire/messages.ts';
+import type { MemberChange } from '../../core/wire/stored.ts';
 import type { Host } from './host.ts';
 import { type Member, peerUrl } from './member.ts';
 

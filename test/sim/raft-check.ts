@@ -7,7 +7,7 @@ import type { NodeStatus } from '../../core/node/node.ts';
 import type { RecoveredLog } from '../../core/node/world.ts';
 import { type Message, MessageType } from '../../core/raft/messages.ts';
 import { crc32 } from '../../core/util/crc32.ts';
-import { type Entry, EntryType, type HardState } from '../../core/wire/messages.ts';
+import { type Entry, EntryType, type HardState } from '../../core/wire/stored.ts';
 import { check } from './violation.ts';
 
 const { APPEND, APPEND_RESPONSE, HEARTBEAT, VOTE_RESPONSE } = MessageType.values;

@@ -3,6 +3,7 @@
 import type { ProposedRequest } from '../../core/node/node.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
+import type { InternalRequest } from '../../core/wire/stored.ts';
 import type { KeyAction } from './history.ts';
 import type { Member } from './member.ts';
 
@@ -55,10 +56,7 @@ interface ResultShape {
 }
 
 /** What a write with this result (as text) did to each of its keys. */
-export function actionsOf(
-  request: Omit<m.InternalRequest, 'id'> | ProposedRequest,
-  text: string,
-): [string, KeyAction][] {
+export function actionsOf(request: Omit<InternalRequest, 'id'> | ProposedRequest, text: string): [string, KeyAction][] {
   const result = JSON.parse(text) as ResultShape;
   if (result.refused !== undefined) return [];
   const { put, delete_range, txn } = request;

@@ -8,7 +8,7 @@ import { changed, confChangeOf } from '../../core/raft/conf-change.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
 import { AssertionError } from '../../core/util/assert.ts';
 import { Prng } from '../../core/util/prng.ts';
-import type { MemberChange } from '../../core/wire/messages.ts';
+import type { MemberChange } from '../../core/wire/stored.ts';
 import type { Bug } from './bugs.ts';
 import { Client, type Ledger } from './clients.ts';
 import { isOpen } from './history.ts';

@@ -6,7 +6,7 @@
 import type { StateMachine } from '../../core/apply/state-machine.ts';
 import type { StatePoint } from '../../core/node/machine.ts';
 import type { ConfState } from '../../core/raft/messages.ts';
-import type { InternalRequest, MemberChange } from '../../core/wire/messages.ts';
+import type { InternalRequest, MemberChange } from '../../core/wire/stored.ts';
 import { resultText, rowsDigest, stateDigest } from './digest.ts';
 import { check } from './violation.ts';
 

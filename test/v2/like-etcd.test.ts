@@ -1,33 +1,25 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startEtcd } from '../support/etcd.ts';
 import { findPeer } from '../support/peers.ts';
-import { startRoster } from '../support/roster.ts';
 import { CASES, type Case, WAITS, type WaitCase } from './cases.ts';
-import { masked, maskedEvent, Side, type Step } from './side.ts';
+import { masked, maskedEvent, type Side, type Step } from './side.ts';
+import { type Sides, startSides } from './sides.ts';
 
 /** The v2 semantics, asked of Debian's `etcd --enable-v2` and of Roster: every answer equal, but for masks (side.ts). */
 
 const etcd = findPeer('etcd');
 
 describe.skipIf(etcd === undefined)('v2, like etcd', () => {
-  const sides: Side[] = [];
-  const stops: (() => Promise<void>)[] = [];
+  let both: Sides;
+  let sides: readonly Side[] = [];
   let cases = 0;
 
   beforeAll(async () => {
-    const servers = await Promise.all([startEtcd(etcd, ['--enable-v2']), startRoster()]);
-    for (const [i, server] of servers.entries()) {
-      stops.push(() => server.stop());
-      const side = new Side(i === 0 ? 'etcd' : 'roster', server.endpoint);
-      sides.push(side);
-      // So that no number of a case is taken for an index.
-      for (let n = 0; n < 20; n++) await side.keys({ method: 'PUT', path: '/before', body: `value=${n}` });
-    }
+    both = await startSides(etcd);
+    sides = both.sides;
   });
 
   afterAll(async () => {
-    for (const side of sides) side.close();
-    await Promise.all(stops.map((stop) => stop()));
+    await both?.stop();
     process.stdout.write(`v2, like etcd: ${cases} cases\n`);
   });
 

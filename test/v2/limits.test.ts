@@ -1,14 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { RosterError } from '../../core/errors.ts';
 import type { V2Answer } from '../../core/v2/node.ts';
-import { V2Action } from '../../core/wire/messages.ts';
+import { V2Action } from '../../core/wire/stored.ts';
+import { BODY_BYTES_MAX, BODY_PIECES_MAX } from '../../server/http/text-body.ts';
 import { CREDENTIALS_REMEMBERED_MAX, CredentialCheck, readBasic } from '../../server/v2/credentials.ts';
 import { FormError, readForm } from '../../server/v2/form.ts';
 import { JSON_PIECE_CHARS, quoted, readTexts } from '../../server/v2/json.ts';
 import { readKeyRequest } from '../../server/v2/key-request.ts';
 import { patternsOf, rangeOf } from '../../server/v2/patterns.ts';
 import { goDuration } from '../../server/v2/stats.ts';
-import { V2WatchResponder, WATCH_BYTES_MAX, WATCH_EVENTS_MAX } from '../../server/v2/watch-responder.ts';
+import { V2WatchResponder } from '../../server/v2/watch-responder.ts';
 
 const clock = { nowMs: 1_000_000, leaseSeconds: () => undefined };
 
@@ -37,8 +38,8 @@ describe('a wait whose reader is behind', () => {
   }
 
   it.each([
-    ['events', WATCH_EVENTS_MAX, 'x'],
-    ['bytes', 8, 'x'.repeat(WATCH_BYTES_MAX / 8)],
+    ['events', BODY_PIECES_MAX, 'x'],
+    ['bytes', 8, 'x'.repeat(BODY_BYTES_MAX / 8)],
   ])('is told to hold at so many %s, and to go on when they are read', async (_what, most, value) => {
     const { responder, response } = opened();
     const drained = new Promise<void>((resolve) => {

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Prng } from '../../core/util/prng.ts';
-import { startEtcd } from '../support/etcd.ts';
 import { findPeer } from '../support/peers.ts';
-import { startRoster } from '../support/roster.ts';
-import { type Json, masked, maskedEvent, Side, type Step } from './side.ts';
+import { type Json, masked, maskedEvent, type Side, type Step } from './side.ts';
+import { type Sides, startSides } from './sides.ts';
 
 /** The same random v2 operations on Debian's etcd and on Roster: every answer equal, and what waits tell of all of it. */
 
@@ -63,22 +62,16 @@ class Chooser {
 }
 
 describe.skipIf(etcd === undefined)('random v2 operations, like etcd', () => {
-  const sides: Side[] = [];
-  const stops: (() => Promise<void>)[] = [];
+  let both: Sides;
+  let sides: readonly Side[] = [];
 
   beforeAll(async () => {
-    const servers = await Promise.all([startEtcd(etcd, ['--enable-v2']), startRoster()]);
-    for (const [i, server] of servers.entries()) {
-      stops.push(() => server.stop());
-      const side = new Side(i === 0 ? 'etcd' : 'roster', server.endpoint);
-      sides.push(side);
-      // So that no number of a case is taken for an index.
-      for (let n = 0; n < 20; n++) await side.keys({ method: 'PUT', path: '/before', body: `value=${n}` });
-    }
+    both = await startSides(etcd);
+    sides = both.sides;
   });
+
   afterAll(async () => {
-    for (const side of sides) side.close();
-    await Promise.all(stops.map((stop) => stop()));
+    await both?.stop();
   });
 
   /** Steps are made with indexes from 0 and asked with those of the side. */

@@ -8,7 +8,8 @@ import type { V2Answer, V2Node } from '../../core/v2/node.ts';
 import { cleanPath, DEPTH_MAX, isNodeKey, markedPath, markerKey, parentOf } from '../../core/v2/paths.ts';
 import { V2_STEP_LOOKS_MAX } from '../../core/v2/reader.ts';
 import { defaults } from '../../core/wire/binary.ts';
-import { V2Action, V2Op, V2Request, WatchCreateRequest } from '../../core/wire/messages.ts';
+import { WatchCreateRequest } from '../../core/wire/messages.ts';
+import { V2Action, V2Op, V2Request } from '../../core/wire/stored.ts';
 import { Harness } from '../apply/harness.ts';
 
 /** The v2 tree on a state machine in memory: what it shows of any keys, its leases, and its bounds. */

@@ -6,7 +6,6 @@ import { withEncoded } from '../../core/wire/encoded.ts';
 import {
   Compare,
   Event,
-  InternalRequest,
   KeyValue,
   LeaseGrantRequest,
   LeaseTimeToLiveResponse,
@@ -21,6 +20,7 @@ import {
 } from '../../core/wire/messages.ts';
 import { MESSAGE_DEPTH_MAX } from '../../core/wire/plan.ts';
 import { enumeration, int32, message, repeated, sub, uint32 } from '../../core/wire/schema.ts';
+import { InternalRequest } from '../../core/wire/stored.ts';
 import { type AnyMessage, allTypes, fromOracle, messageOf, oracleOf, toOracle } from './oracle.ts';
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));

@@ -7,7 +7,6 @@ import { endOfValue, JSON_DEPTH_MAX } from '../../core/wire/json-text.ts';
 import {
   Compare,
   Event,
-  InternalRequest,
   LeaseGrantRequest,
   LeaseGrantResponse,
   PutRequest,
@@ -21,6 +20,7 @@ import {
   WatchRequest,
 } from '../../core/wire/messages.ts';
 import { MESSAGE_DEPTH_MAX } from '../../core/wire/plan.ts';
+import { InternalRequest } from '../../core/wire/stored.ts';
 import { allTypes, messageOf } from './oracle.ts';
 
 function failure(action: () => unknown): RosterError {

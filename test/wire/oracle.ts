@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import protobuf from 'protobufjs';
 import * as messages from '../../core/wire/messages.ts';
 import type { Field, Fields, Kind, MessageType } from '../../core/wire/schema.ts';
+import * as stored from '../../core/wire/stored.ts';
 
-/** Every message type of messages.ts, by name; the same as protobufjs types; and random messages of each. */
+/** Every message type of messages.ts and stored.ts, by name; the same as protobufjs types; and random messages of each. */
 
 export type AnyType = MessageType<object>;
 export type AnyMessage = Record<string, unknown>;
 
-export const allTypes: readonly AnyType[] = Object.values(messages).filter(
+export const allTypes: readonly AnyType[] = Object.values({ ...messages, ...stored }).filter(
   (item): item is Extract<typeof item, { fields: Fields }> => 'fields' in item,
 );
 

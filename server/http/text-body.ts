@@ -1,5 +1,9 @@
 /** The body of an answer that is made piece by piece, under the reader's flow control. Knows nothing of what is in it. */
-import { STREAM_BYTES_MAX, STREAM_LINES_MAX } from '../http/line-answer.ts';
+
+/** Pieces a body may hold for a reader that is behind, before whoever writes is told to wait. */
+export const BODY_PIECES_MAX = 64;
+/** The same in bytes. */
+export const BODY_BYTES_MAX = 1024 * 1024;
 
 export class TextBody {
   readonly stream: ReadableStream<Uint8Array>;
@@ -29,10 +33,7 @@ export class TextBody {
         },
       },
       // A short piece counts as much as its share of the bytes would: that bounds both.
-      {
-        highWaterMark: STREAM_BYTES_MAX,
-        size: (piece) => Math.max(piece!.length, STREAM_BYTES_MAX / STREAM_LINES_MAX),
-      },
+      { highWaterMark: BODY_BYTES_MAX, size: (piece) => Math.max(piece!.length, BODY_BYTES_MAX / BODY_PIECES_MAX) },
     );
   }
 
