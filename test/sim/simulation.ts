@@ -214,9 +214,14 @@ export class Simulation implements Host {
       const next = changed(now, confChangeOf(entry));
       if (!(next instanceof Error)) all.push(next);
     }
-    // Made or not, in any order.
-    for (const change of this.#operator.open) all.push(...all.map((conf) => votersAfter(conf, change)));
-    return all;
+    // Made or not, in any order. Many of them come to the same voters.
+    const byVoters = new Map(all.map((conf) => [votersOf(conf), conf]));
+    for (const change of this.#operator.open) {
+      for (const conf of [...byVoters.values()].map((each) => votersAfter(each, change))) {
+        byVoters.set(votersOf(conf), conf);
+      }
+    }
+    return [...byVoters.values()];
   }
 
   #configuration(): ConfState {
@@ -333,6 +338,10 @@ function partOf(message: PeerMessage): string {
 }
 
 /** Only the voters are right. */
+function votersOf({ voters, voters_outgoing }: ConfState): string {
+  return `${[...voters].sort()}/${[...voters_outgoing].sort()}`;
+}
+
 function votersAfter(conf: ConfState, { add, promote, remove }: Omit<MemberChange, 'id'>): ConfState {
   const others = conf.voters.filter((id) => id !== remove);
   const voter = add?.isLearner === false ? add.ID : promote;
