@@ -6,7 +6,7 @@ import type { StateMachine } from '../core/apply/state-machine.ts';
 import { RosterError } from '../core/errors.ts';
 import type { Node } from '../core/node/node.ts';
 import type { PeerMessage } from '../core/node/peer-message.ts';
-import type { Transport } from '../core/node/world.ts';
+import type { Pace, Transport } from '../core/node/world.ts';
 import type { Logger } from './config/log.ts';
 import { DEFAULT_PEER_URL, type ServeFlags } from './config/serve-flags.ts';
 import type { KeysHash, PeerAnswers } from './peer/peer-app.ts';
@@ -79,8 +79,8 @@ export class Peers implements Transport {
     return this.#server.urls;
   }
 
-  send(messages: readonly PeerMessage[], now = false): void {
-    this.#transport.send(messages, now);
+  send(messages: readonly PeerMessage[], pace?: Pace): void {
+    this.#transport.send(messages, pace);
   }
 
   /** Whether messages reach member `id` now. */

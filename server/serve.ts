@@ -348,7 +348,7 @@ class Server implements RunningServer {
     const world: World = {
       wal,
       machine,
-      transport: { send: (messages, now) => this.#peers.send(messages, now) },
+      transport: { send: (messages, pace) => this.#peers.send(messages, pace) },
       schedule: setImmediate,
       scheduleIdle: new IdleTurns().schedule,
       crc32: zlib.crc32,

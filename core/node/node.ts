@@ -472,17 +472,26 @@ export class Node {
     return ready.committedEntries.length > 0;
   }
 
-  /** Who has requests of its own among the entries up to `committed` hears first, before they are applied here. */
+  /**
+   * Who has requests of its own among the entries up to `committed` hears first, before they are applied here. Who has
+   * none may hear of the commit with the next entries: that saves both sides a frame of every two.
+   */
   #send(messages: readonly Message[], committed: number): void {
     const first: PeerMessage[] = [];
     const leaving: PeerMessage[] = [];
+    const lingering: PeerMessage[] = [];
     const awaited = this.#raft.role === 'leader' ? this.#desk.takeAwaited(committed) : [];
     for (const raft of messages) {
       if (raft.type === MessageType.values.SNAPSHOT) this.#snapshots.offer(raft);
-      else (awaited.includes(raft.to) ? first : leaving).push({ from: raft.from, to: raft.to, raft, snapshot: 0n });
+      else {
+        const list = awaited.includes(raft.to) ? first : raft.quiet ? lingering : leaving;
+        list.push({ from: raft.from, to: raft.to, raft, snapshot: 0n });
+      }
     }
-    if (first.length > 0) this.#world.transport.send(first, true);
-    if (leaving.length > 0) this.#world.transport.send(leaving);
+    const { transport } = this.#world;
+    if (first.length > 0) transport.send(first, 'now');
+    if (lingering.length > 0) transport.send(lingering, 'linger');
+    if (leaving.length > 0) transport.send(leaving);
   }
 
   #apply(entries: readonly Entry[]): void {

@@ -37,12 +37,16 @@ export interface RecoveredLog {
   entries: readonly Entry[];
 }
 
+/**
+ * When messages leave. `now`: somebody waits for them, they do not wait for what else this piece of work has to send;
+ * `soon`: with all of this piece of work; `linger`: nobody waits, they go with the next that leaves for the same member, or
+ * a moment later by themselves.
+ */
+export type Pace = 'now' | 'soon' | 'linger';
+
 export interface Transport {
-  /**
-   * Takes messages for other members. Any of them may be lost, late, doubled or out of order. `now`: somebody waits for
-   * them, so they should not wait for what else this piece of work has to send.
-   */
-  send(messages: readonly PeerMessage[], now?: boolean): void;
+  /** Takes messages for other members, by default `soon`. Any of them may be lost, late, doubled or out of order. */
+  send(messages: readonly PeerMessage[], pace?: Pace): void;
 }
 
 /** Told of the node's steps as they happen, to measure them. It must do nothing else. */

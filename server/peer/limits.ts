@@ -21,6 +21,8 @@ export interface PeerLimits {
   readonly backlogBytesMax: number;
   /** Bytes given to the socket and not taken by the system yet, beyond which messages wait where urgent ones can pass. */
   readonly writeHighWaterBytes: number;
+  /** What nobody waits for leaves after so long, if nothing else has left before. */
+  readonly lingerMs: number;
 
   /** From the beginning of a dial to the end of the WebSocket handshake. */
   readonly dialTimeoutMs: number;
@@ -76,6 +78,7 @@ export const PEER_DEFAULTS: PeerLimits = Object.freeze({
   backlogMessagesMax: 4096,
   backlogBytesMax: 96 * MIB,
   writeHighWaterBytes: 512 * KIB,
+  lingerMs: 2,
 
   dialTimeoutMs: 5000,
   redialMinMs: 50,

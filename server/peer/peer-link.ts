@@ -3,6 +3,7 @@
  * Owns its queue and its socket. A message waits for one dial at most; what it loses, Raft sends again.
  */
 import { WebSocket } from 'ws';
+import type { Pace } from '../../core/node/world.ts';
 import type { Logger } from '../config/log.ts';
 import type { Identity } from '../rpc/context.ts';
 import type { Tls } from '../tls/tls.ts';
@@ -57,6 +58,7 @@ export class PeerLink {
   /** Bytes of frames that the system has not taken yet. */
   #unwritten = 0;
   #flushDue = false;
+  #linger: NodeJS.Timeout | undefined;
   #lossDue = false;
   #pingedMs: number | undefined;
   #intervalsUnanswered = 0;
@@ -80,8 +82,8 @@ export class PeerLink {
     return { messages: this.#queue.length, bytes: this.#queue.bytes };
   }
 
-  /** Takes a message (peer-frame.ts); it leaves when the current piece of work is done, with all others of that time. */
-  send(item: Uint8Array, urgent: boolean): void {
+  /** Takes a message (peer-frame.ts). */
+  send(item: Uint8Array, urgent: boolean, pace: Pace = 'soon'): void {
     if (this.#closing !== undefined) return;
     const { limits } = this.#options;
     if (item.length > limits.messageBytesMax) {
@@ -90,12 +92,9 @@ export class PeerLink {
     } else if (urgent && item.length <= limits.urgentMessageBytesMax) {
       if (!this.#queue.pushUrgent(item)) this.dropped++;
     } else if (this.#socket === undefined || !this.#queue.push(item)) this.#lose(1);
-    this.#flushSoon();
-  }
-
-  /** What was sent in this turn leaves now, not at the end of it. */
-  flush(): void {
-    this.#write();
+    if (pace === 'now') this.#write();
+    else if (pace === 'linger') this.#linger ??= setTimeout(() => this.#lingered(), limits.lingerMs);
+    else this.#flushSoon();
   }
 
   /** Other URLs of the same member. A connection to one that it still has stays. */
@@ -137,6 +136,7 @@ export class PeerLink {
 
   async #close(): Promise<void> {
     clearTimeout(this.#redial);
+    clearTimeout(this.#linger);
     this.#cancelDial?.();
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -233,6 +233,11 @@ export class PeerLink {
       this.#lossDue = false;
       this.#options.onLoss();
     });
+  }
+
+  #lingered(): void {
+    this.#linger = undefined;
+    this.#write();
   }
 
   /** The socket gets no more than it can pass on soon, so that an urgent message is never far from the front. */

@@ -3,7 +3,7 @@
  * who is known and where; a message to anybody else is dropped. Receiving is server.ts.
  */
 import { laneOf, type PeerMessage } from '../../core/node/peer-message.ts';
-import type { Transport } from '../../core/node/world.ts';
+import type { Pace, Transport } from '../../core/node/world.ts';
 import { assert } from '../../core/util/assert.ts';
 import type { Logger } from '../config/log.ts';
 import type { Identity } from '../rpc/context.ts';
@@ -94,12 +94,11 @@ export class PeerTransport implements Transport {
   }
 
   /** Never fails and never calls back from within: what cannot be sent is lost, as {@link Transport} allows. */
-  send(messages: readonly PeerMessage[], now = false): void {
+  send(messages: readonly PeerMessage[], pace: Pace = 'soon'): void {
     for (const message of messages) {
       assert(message.from === this.#options.identity.memberId, 'a message says whose it is');
       const link = this.#peers.get(message.to)?.[laneOf(message)];
-      link?.send(encodeFrame(message), isUrgent(message));
-      if (now) link?.flush();
+      link?.send(encodeFrame(message), isUrgent(message), pace);
     }
   }
 

@@ -71,6 +71,26 @@ describe('messages between members', () => {
     expect(raw.of('bulk').frames.map((frame) => frame.map((message) => message.chunk!.snapshot))).toEqual([[3n]]);
   });
 
+  it('that nobody waits for leave with the next, in their order, or by themselves', async () => {
+    const one = await startMember(1n, { limits: { lingerMs: 100 } });
+    const raw = await startRawMember(2n);
+    one.transport.setMembers([raw.address()]);
+    await connected(one, raw);
+    const indexes = () => raw.of('stream').frames.map((frame) => frame.map(({ raft }) => raft!.index));
+    one.transport.send([append(1n, 2n, 1)], 'linger');
+    await Promise.resolve();
+    one.transport.send([append(1n, 2n, 2)]);
+    await until(() => indexes().length === 1);
+    one.transport.send([append(1n, 2n, 3)], 'linger');
+    one.transport.send([append(1n, 2n, 4)], 'linger');
+    await until(() => indexes().length === 2);
+    one.transport.send([append(1n, 2n, 5)], 'linger');
+    one.transport.send([append(1n, 2n, 6)], 'now');
+    one.transport.send([append(1n, 2n, 7)]);
+    await until(() => indexes().length === 4);
+    expect(indexes()).toEqual([[1, 2], [3, 4], [5, 6], [7]]);
+  });
+
   it('to nobody, or to this member itself, are dropped', async () => {
     const one = await startMember(1n);
     one.transport.setMembers([one.address()]);
