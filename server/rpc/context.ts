@@ -27,6 +27,8 @@ export interface RpcContext {
   readonly limits: RpcLimits;
   /** Fires when the server stops: whoever waits for something that may never come is told. */
   readonly stopping?: AbortSignal;
+  /** Answers that were complete at once, since the start: long ones give way to them (give-way.ts). */
+  readonly answers: { count: number };
   /** Absent: the store may grow without limit. */
   readonly quota?: SpaceQuota;
 }
@@ -48,6 +50,7 @@ export function rpcContext(
   const { membership } = parts.machine;
   return {
     ...parts,
+    answers: { count: 0 },
     security: parts.security ?? new Security(parts),
     members: () => membership.members,
     isLearner: () => membership.member(parts.identity.memberId)?.isLearner === true,
@@ -67,6 +70,7 @@ export function header(context: RpcContext, revision: number): ResponseHeader {
 
 /** Adds what only the serving member knows to the header that the state machine began (it holds the revision). */
 export function completed<T extends object>(context: RpcContext, result: T | RosterError): T | RosterError {
+  context.answers.count++;
   if (result instanceof RosterError) return result;
   const { header: begun } = result as WithHeader;
   if (begun !== undefined) {

@@ -82,6 +82,7 @@ export class PacedCall<Req extends PacedRequest, Res extends object> implements 
       return;
     }
     this.#pace = new PacedReading(
+      this.#context,
       pieces.held,
       () => this.#send(pieces),
       (error) => this.#end(error),

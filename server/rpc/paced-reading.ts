@@ -4,12 +4,17 @@
  */
 import type { RosterError } from '../../core/errors.ts';
 import type { HeldStore } from '../../core/mvcc/held-store.ts';
+import type { RpcContext } from './context.ts';
+import { GiveWay } from './give-way.ts';
 
+/** What is read and sent in one turn of the event loop: whoever asks for one key waits for no more than that. */
+export const PIECE = { pairs: 500, bytes: 64 * 1024 } as const;
 /** While a client takes nothing, compaction waits so long. */
 const HOLD_MS_MAX = 5000;
 
 export class PacedReading {
   readonly #held: HeldStore;
+  readonly #giveWay: GiveWay;
   readonly #piece: () => boolean;
   readonly #fail: (error: RosterError) => void;
   #letGo: NodeJS.Timeout | undefined;
@@ -20,8 +25,9 @@ export class PacedReading {
    * `piece` reads and sends what comes next, and says whether the client takes more; when there is no more, it calls
    * {@link stop}. `fail`: what is left to read is gone.
    */
-  constructor(held: HeldStore, piece: () => boolean, fail: (error: RosterError) => void) {
+  constructor(context: RpcContext, held: HeldStore, piece: () => boolean, fail: (error: RosterError) => void) {
     this.#held = held;
+    this.#giveWay = new GiveWay(context);
     this.#piece = piece;
     this.#fail = fail;
   }
@@ -60,9 +66,8 @@ export class PacedReading {
     this.#held.letGo();
   }
 
-  /** When requests that wait have had their turn. */
   #later(): void {
-    setImmediate(() => {
+    this.#giveWay.then(() => {
       if (!this.#over) this.step();
     });
   }

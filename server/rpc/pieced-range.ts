@@ -7,23 +7,23 @@ import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
-import { type RangeRequest, RangeResponse, type ResponseHeader } from '../../core/wire/messages.ts';
-import { PacedReading } from './paced-reading.ts';
+import { type RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
+import { header, type RpcContext } from './context.ts';
+import { GiveWay } from './give-way.ts';
+import { PacedReading, PIECE } from './paced-reading.ts';
 import type { PiecedReply, PieceSink } from './pieced-reply.ts';
 
-/** What is read and sent in one turn of the event loop: whoever asks for one key waits for no more than that. */
-const PIECE = { pairs: 500, bytes: 64 * 1024 };
-
 /**
- * Calls `done` with the reply, or with why there is none: `header`, then the pairs, then what else there is to say, in
+ * Calls `done` with the reply, or with why there is none: the header, then the pairs, then what else there is to say, in
  * the order of the fields. `gone`: nobody waits for it any more.
  */
 export function measureRange(
+  context: RpcContext,
   reader: RangeReader,
-  header: ResponseHeader,
   gone: () => boolean,
   done: (result: PiecedReply | RosterError) => void,
 ): void {
+  const giveWay = new GiveWay(context);
   let bytes = 0;
   const step = (): void => {
     const measured = reader.measure((pairBytes) => {
@@ -34,9 +34,9 @@ export function measureRange(
       done(measured);
     } else if (measured || gone()) {
       const { leavesOut: more, count } = reader;
-      const first = encode(RangeResponse, { header });
-      done(new PiecedRange(reader, first, bytes, encode(RangeResponse, { more, count })));
-    } else setImmediate(step);
+      const first = encode(RangeResponse, { header: header(context, reader.held.storeRevision) });
+      done(new PiecedRange(context, reader, first, bytes, encode(RangeResponse, { more, count })));
+    } else giveWay.then(step);
   };
   step();
 }
@@ -57,13 +57,14 @@ class PiecedRange implements PiecedReply {
   readonly #pace: PacedReading;
   #sink: PieceSink | undefined;
 
-  constructor(reader: RangeReader, first: Uint8Array, pairsBytes: number, last: Uint8Array) {
+  constructor(context: RpcContext, reader: RangeReader, first: Uint8Array, pairsBytes: number, last: Uint8Array) {
     this.#reader = reader;
     this.#first = first;
     this.#last = last;
     this.bytes = first.length + pairsBytes + last.length;
     this.#left = this.bytes - last.length;
     this.#pace = new PacedReading(
+      context,
       reader.held,
       () => this.#piece(this.#sink!),
       (error) => this.#fail(error),

@@ -10,13 +10,11 @@ import type { HeldStore } from '../../core/mvcc/held-store.ts';
 import * as m from '../../core/wire/messages.ts';
 import { header, type RpcContext } from './context.ts';
 import { PacedCall, type Pieces } from './paced-call.ts';
+import { PIECE } from './paced-reading.ts';
 import type { StreamMethod } from './service.ts';
 
 /** Pairs of the first piece (etcd's); each further one may have twice as many. */
 const FIRST_PAIRS = 10;
-/** What is read and sent in one turn of the event loop. */
-export const PIECE_PAIRS_MAX = 500;
-export const PIECE_BYTES_MAX = 256 * 1024;
 
 export function rangeStreamMethod(context: RpcContext): StreamMethod<m.RangeRequest, m.RangeStreamResponse> {
   return {
@@ -66,9 +64,9 @@ class RangePieces implements Pieces<m.RangeStreamResponse> {
 
   next(): m.RangeStreamResponse | undefined | RosterError {
     const reader = this.#reader;
-    const read = reader.step({ pairs: this.#pairs, bytes: PIECE_BYTES_MAX });
+    const read = reader.step({ ...PIECE, pairs: this.#pairs });
     if (read instanceof RosterError) return read;
-    if (read.length > 0) this.#pairs = Math.min(2 * this.#pairs, PIECE_PAIRS_MAX);
+    if (read.length > 0) this.#pairs = Math.min(2 * this.#pairs, PIECE.pairs);
     const kvs = this.#request.keys_only ? read.map((kv) => asWanted(kv, this.#request)) : read;
     if (!reader.done) return kvs.length === 0 ? undefined : { range_response: { kvs, more: false, count: 0 } };
     const { count, more } = reader;

@@ -6,15 +6,14 @@ import { arranged, isPlain, readLimit } from '../../core/apply/range.ts';
 import type { RangeReader } from '../../core/apply/range-reader.ts';
 import { RosterError } from '../../core/errors.ts';
 import type { KeyValue, RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
-import { completed, header, permitted, type RpcContext } from './context.ts';
+import { completed, permitted, type RpcContext } from './context.ts';
+import { GiveWay } from './give-way.ts';
+import { PIECE } from './paced-reading.ts';
 import { isStored, measureRange } from './pieced-range.ts';
-import { PIECE_BYTES_MAX, PIECE_PAIRS_MAX } from './range-stream.ts';
 import type { CallContext, UnaryDone } from './service.ts';
 
 /** A range of more keys is read in turns. */
 export const RANGE_TURN_PAIRS_MAX = 1000;
-
-const LIMITS = { pairs: PIECE_PAIRS_MAX, bytes: PIECE_BYTES_MAX };
 
 /** `request` has passed checkRange. */
 export function rangeCall(
@@ -59,12 +58,7 @@ function readInTurns(
   if (reader instanceof RosterError) done(reader);
   else if (pieces) {
     // What stands for the response is for the door alone: no other part looks into it.
-    measureRange(
-      reader,
-      header(context, reader.held.storeRevision),
-      () => call.cancelled,
-      done as (result: object) => void,
-    );
+    measureRange(context, reader, () => call.cancelled, done as (result: object) => void);
   } else new TurnReader(context, call, request, reader, done).step();
 }
 
@@ -74,6 +68,7 @@ class TurnReader {
   readonly #request: RangeRequest;
   readonly #reader: RangeReader;
   readonly #done: UnaryDone<RangeResponse>;
+  readonly #giveWay: GiveWay;
   readonly #kvs: KeyValue[] = [];
 
   constructor(
@@ -84,6 +79,7 @@ class TurnReader {
     done: UnaryDone<RangeResponse>,
   ) {
     this.#context = context;
+    this.#giveWay = new GiveWay(context);
     this.#call = call;
     this.#request = request;
     this.#reader = reader;
@@ -92,7 +88,7 @@ class TurnReader {
 
   step(): void {
     const reader = this.#reader;
-    const read = reader.step(LIMITS);
+    const read = reader.step(PIECE);
     if (read instanceof RosterError) {
       reader.held.letGo();
       this.#done(read);
@@ -101,7 +97,7 @@ class TurnReader {
     for (const kv of read) this.#kvs.push(kv);
     // Nobody is there to be answered; it is done all the same, once.
     if (!reader.done && !this.#call.cancelled) {
-      setImmediate(() => this.step());
+      this.#giveWay.then(() => this.step());
       return;
     }
     reader.held.letGo();

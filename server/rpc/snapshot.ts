@@ -7,6 +7,7 @@ import * as m from '../../core/wire/messages.ts';
 import { SnapshotSender } from '../snapshot/sender.ts';
 import { ROSTER_VERSION, STORAGE_VERSION } from '../version.ts';
 import type { RpcContext } from './context.ts';
+import { GiveWay } from './give-way.ts';
 import type { Responder, StreamHandler, StreamMethod } from './service.ts';
 
 /** Snapshots under way; each keeps the pages it reads from being used again. */
@@ -31,6 +32,7 @@ export function snapshotMethod(context: RpcContext): StreamMethod<m.SnapshotRequ
 class SnapshotCall implements StreamHandler<m.SnapshotRequest> {
   readonly #context: RpcContext;
   readonly #responder: Responder<m.SnapshotResponse>;
+  readonly #giveWay: GiveWay;
   readonly #open: Set<SnapshotCall>;
   #begun = false;
   #over = false;
@@ -40,6 +42,7 @@ class SnapshotCall implements StreamHandler<m.SnapshotRequest> {
   constructor(context: RpcContext, responder: Responder<m.SnapshotResponse>, open: Set<SnapshotCall>) {
     this.#context = context;
     this.#responder = responder;
+    this.#giveWay = new GiveWay(context);
     this.#open = open;
     responder.onDrain = () => this.#drained();
   }
@@ -105,9 +108,8 @@ class SnapshotCall implements StreamHandler<m.SnapshotRequest> {
     this.#later(() => this.#send(this.#sender!));
   }
 
-  /** When requests that wait have had their turn. */
   #later(run: () => void): void {
-    setImmediate(() => {
+    this.#giveWay.then(() => {
       if (!this.#over) this.#guarded(run);
     });
   }

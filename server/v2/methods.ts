@@ -12,6 +12,7 @@ import { isDir, isFile } from '../../core/v2/tree.ts';
 import { message } from '../../core/wire/schema.ts';
 import type { V2Request } from '../../core/wire/stored.ts';
 import { permitted, proposed, type RpcContext } from '../rpc/context.ts';
+import { GiveWay } from '../rpc/give-way.ts';
 import { guarded } from '../rpc/guard.ts';
 import { withinQuota } from '../rpc/quota.ts';
 import type { CallContext, Method, StreamMethod, UnaryDone, UnaryMethod } from '../rpc/service.ts';
@@ -105,20 +106,20 @@ function readPermitted(context: RpcContext, call: CallContext, query: KeyRead, d
 }
 
 function readNow(context: RpcContext, call: CallContext, query: KeyRead, done: UnaryDone<V2Read>): void {
-  readOn(context.machine.v2Reader(query), call, (result) => {
+  readOn(context.machine.v2Reader(query), new GiveWay(context), call, (result) => {
     if (!(result instanceof RosterError)) context.machine.v2Counts.read(!(result.node instanceof V2Refusal));
     done(result);
   });
 }
 
-function readOn(reader: V2Reader, call: CallContext, done: UnaryDone<V2Read>): void {
+function readOn(reader: V2Reader, giveWay: GiveWay, call: CallContext, done: UnaryDone<V2Read>): void {
   const error = reader.step();
   // Nobody is there to be answered, if the call is cancelled; it is done all the same, once.
   if (error !== undefined || (call.cancelled && !reader.done)) {
     reader.close();
     done(error ?? rosterError('Canceled'));
   } else if (reader.done) done({ node: reader.node, index: reader.revision });
-  else setImmediate(() => readOn(reader, call, done));
+  else giveWay.then(() => readOn(reader, giveWay, call, done));
 }
 
 // ---- to write

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { RosterError } from '../../core/errors.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
+import { PIECE } from '../../server/rpc/paced-reading.ts';
 import { RANGE_TURN_PAIRS_MAX } from '../../server/rpc/range.ts';
-import { PIECE_PAIRS_MAX } from '../../server/rpc/range-stream.ts';
 import { Rig, type Stream } from './rig.ts';
 
 const KV = '/etcdserverpb.KV';
@@ -46,7 +46,7 @@ describe('RangeStream', () => {
     const r = filled(2000);
     const { pieces, whole } = await streamed(r, ALL);
     expect(pieces.slice(0, 4).map(({ kvs }) => kvs.length)).toEqual([10, 20, 40, 80]);
-    expect(Math.max(...pieces.map(({ kvs }) => kvs.length))).toBe(PIECE_PAIRS_MAX);
+    expect(Math.max(...pieces.map(({ kvs }) => kvs.length))).toBe(PIECE.pairs);
     for (const piece of pieces.slice(0, -1)) expect(piece).toEqual({ kvs: piece.kvs, more: false, count: 0 });
     const { kvs, count } = unlimited(r);
     expect(whole).toMatchObject({ kvs, count, more: false });
