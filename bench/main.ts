@@ -2,6 +2,7 @@
 import { benchBigRead } from './big-read.ts';
 import { benchCatchup } from './catchup.ts';
 import { benchChildren } from './children.ts';
+import { benchCores } from './cores.ts';
 import { benchOverwrite } from './overwrite.ts';
 import { benchPut } from './put.ts';
 import { benchReport } from './report/page.ts';
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
   table: benchTable,
   report: benchReport,
   children: benchChildren,
+  cores: benchCores,
 };
 
 const [name = '', ...args] = process.argv.slice(2);

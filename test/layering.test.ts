@@ -49,7 +49,7 @@ const allowed: Record<string, readonly string[]> = {
   ctl: ['client', 'core/wire', 'core/util', 'core/errors.ts', 'server/snapshot'],
   registrator: ['client', 'core/wire', 'core/util', 'core/errors.ts'],
   confd: ['client', 'core/wire', 'core/util', 'core/errors.ts'],
-  bench: ['core', 'client', 'server/http2'],
+  bench: ['core', 'client', 'server/http2', 'server/grpc', 'server/rpc'],
   test: ['core', 'server', 'client', 'ctl', 'registrator', 'confd', 'bench'],
 };
 const rooms = Object.keys(allowed).sort((a, b) => b.length - a.length);

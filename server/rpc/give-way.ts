@@ -18,7 +18,7 @@ export class GiveWay {
   }
 
   /** Runs `next` later, once. */
-  then(next: () => void): void {
+  before(next: () => void): void {
     const others = this.#others();
     if (others === this.#seen) setImmediate(next);
     else {

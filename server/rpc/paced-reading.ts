@@ -67,7 +67,7 @@ export class PacedReading {
   }
 
   #later(): void {
-    this.#giveWay.then(() => {
+    this.#giveWay.before(() => {
       if (!this.#over) this.step();
     });
   }

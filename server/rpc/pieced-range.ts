@@ -36,7 +36,7 @@ export function measureRange(
       const { leavesOut: more, count } = reader;
       const first = encode(RangeResponse, { header: header(context, reader.held.storeRevision) });
       done(new PiecedRange(context, reader, first, bytes, encode(RangeResponse, { more, count })));
-    } else giveWay.then(step);
+    } else giveWay.before(step);
   };
   step();
 }

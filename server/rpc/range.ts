@@ -97,7 +97,7 @@ class TurnReader {
     for (const kv of read) this.#kvs.push(kv);
     // Nobody is there to be answered; it is done all the same, once.
     if (!reader.done && !this.#call.cancelled) {
-      this.#giveWay.then(() => this.step());
+      this.#giveWay.before(() => this.step());
       return;
     }
     reader.held.letGo();

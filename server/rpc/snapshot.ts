@@ -109,7 +109,7 @@ class SnapshotCall implements StreamHandler<m.SnapshotRequest> {
   }
 
   #later(run: () => void): void {
-    this.#giveWay.then(() => {
+    this.#giveWay.before(() => {
       if (!this.#over) this.#guarded(run);
     });
   }

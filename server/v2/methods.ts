@@ -119,7 +119,7 @@ function readOn(reader: V2Reader, giveWay: GiveWay, call: CallContext, done: Una
     reader.close();
     done(error ?? rosterError('Canceled'));
   } else if (reader.done) done({ node: reader.node, index: reader.revision });
-  else giveWay.then(() => readOn(reader, giveWay, call, done));
+  else giveWay.before(() => readOn(reader, giveWay, call, done));
 }
 
 // ---- to write

@@ -15,7 +15,7 @@ describe('the pause between two pieces of a long answer', () => {
     const giveWay = new GiveWay({ machine, answers } as never);
     const waits = () => {
       let ran = false;
-      giveWay.then(() => {
+      giveWay.before(() => {
         ran = true;
       });
       vi.advanceTimersByTime(0);
