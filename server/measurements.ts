@@ -22,6 +22,9 @@ export class Measurements {
   readonly loopLag = DurationHistogram.doubling(1, 13);
   /** See {@link Stages}. */
   readonly stages: Stages;
+  /** Times a leader's heartbeats left so late that the others may have missed one. */
+  lateHeartbeats = 0;
+  #tickedMs: number | undefined;
   #lagTimer: NodeJS.Timeout | undefined;
 
   constructor(options: StageOptions) {
@@ -31,6 +34,14 @@ export class Measurements {
   walWritten(ms: number, bytes: number): void {
     this.walWrite.observe(ms);
     this.walWriteBytes += bytes;
+  }
+
+  /** To be called with every tick, which should come every `intervalMs`. */
+  ticked(intervalMs: number, leads: boolean): void {
+    const nowMs = performance.now();
+    const late = this.#tickedMs !== undefined && nowMs - this.#tickedMs > 2 * intervalMs;
+    if (late && leads) this.lateHeartbeats++;
+    this.#tickedMs = nowMs;
   }
 
   /** Begins to watch the event loop, until `close`. */

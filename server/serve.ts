@@ -260,10 +260,12 @@ class Server implements RunningServer {
     if (this.#flags['experimental-initial-corrupt-check']) await checkBeforeStart(this.#comparison);
     this.#measurements.start();
     this.#node.start();
+    const heartbeatMs = this.#flags['heartbeat-interval'];
     this.#ticker = setInterval(() => {
+      this.#measurements.ticked(heartbeatMs, this.#node.status().isLeader);
       this.#node.tick();
       machine.hub.tick();
-    }, this.#flags['heartbeat-interval']);
+    }, heartbeatMs);
     this.#security.start();
     this.#upkeepTicker = setInterval(() => this.#upkeep(), UPKEEP_INTERVAL_MS);
     void this.#hastenElection();

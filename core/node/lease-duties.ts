@@ -25,6 +25,8 @@ export class LeaseDuties {
   #queue: bigint[] = [];
   #inFlight = 0;
   #checkpointing = false;
+  /** Leases whose end was proposed. */
+  expired = 0;
 
   constructor(limits: NodeLimits, tickMs: number, world: LeaseDutiesWorld) {
     this.#limits = limits;
@@ -58,6 +60,7 @@ export class LeaseDuties {
   #pump(): void {
     while (this.#queue.length > 0 && this.#inFlight < this.#limits.revokesInFlightMax) {
       this.#inFlight++;
+      this.expired++;
       this.#world.revoke(this.#queue.shift()!, () => {
         this.#inFlight--;
         this.#pump();

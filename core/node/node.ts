@@ -25,7 +25,7 @@ import { type ProposalDone, Proposals } from './proposals.ts';
 import { raftConfig } from './raft-config.ts';
 import { type ReadDone, Reads } from './reads.ts';
 import { RemoteLeader } from './remote-leader.ts';
-import { SnapshotTraffic } from './snapshot-traffic.ts';
+import { type SnapshotCounts, SnapshotTraffic } from './snapshot-traffic.ts';
 import type { NodeConfig, RecoveredLog, World } from './world.ts';
 
 export interface NodeStatus {
@@ -187,6 +187,20 @@ export class Node {
   /** Linearizable reads that this member could not answer: nobody told it in time that it has everything. */
   get failedReads(): number {
     return this.#reads.failed;
+  }
+
+  /** Rounds of linearizable reads that were not answered and had to be begun again. */
+  get slowReads(): number {
+    return this.#reads.reopened;
+  }
+
+  /** Leases that this member has begun to end, as leader. */
+  get expiredLeases(): number {
+    return this.#duties.expired;
+  }
+
+  get snapshotCounts(): SnapshotCounts {
+    return this.#snapshots.counts;
   }
 
   // ---- the public face

@@ -32,6 +32,8 @@ export class Reads {
   #contexts = 0n;
   /** Reads that ended without an index, or before it was applied. */
   failed = 0;
+  /** Rounds that were not answered and had to be begun again. */
+  reopened = 0;
 
   constructor(readsPendingMax: number) {
     this.#max = readsPendingMax;
@@ -96,6 +98,7 @@ export class Reads {
     if (this.#round === undefined || this.#round.context !== context) return;
     this.#asking = [...this.#round.groups, ...this.#asking];
     this.#round = undefined;
+    this.reopened++;
   }
 
   refuseAll(error: RosterError): void {

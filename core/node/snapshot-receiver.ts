@@ -7,7 +7,7 @@ import type { Message } from '../raft/messages.ts';
 import type { Crc32 } from '../util/crc32.ts';
 import type { StateWriter } from './machine.ts';
 import type { Chunk, ChunkRequest, PeerMessage } from './peer-message.ts';
-import { CHUNKS_PER_REQUEST } from './snapshot-sender.ts';
+import { CHUNKS_PER_REQUEST, type TransferCounts } from './snapshot-sender.ts';
 
 /** Ticks without a chunk after which it is asked for again. */
 const ASK_AGAIN_TICKS = 3;
@@ -45,9 +45,15 @@ export class SnapshotReceiver {
   readonly #world: SnapshotReceiverWorld;
   #incoming: Incoming | undefined;
   #tick = 0;
+  readonly counts: TransferCounts = { succeeded: 0, failed: 0 };
 
   constructor(world: SnapshotReceiverWorld) {
     this.#world = world;
+  }
+
+  /** One is being received, or put in force. */
+  get isUnderWay(): boolean {
+    return this.#incoming !== undefined;
   }
 
   /** All of the content is here, and it is being put in force. */
@@ -93,6 +99,7 @@ export class SnapshotReceiver {
     incoming.expected--;
     if (chunk.last) {
       incoming.complete = true;
+      this.counts.succeeded++;
       this.#send({ complete: true });
       this.#world.complete({ message: incoming.message, writer: incoming.writer });
     } else if (incoming.expected === 0) this.#ask();
@@ -119,6 +126,7 @@ export class SnapshotReceiver {
   abandon(): void {
     const incoming = this.#incoming;
     if (incoming === undefined || incoming.complete) return;
+    this.counts.failed++;
     this.#send({ abandoned: true });
     incoming.writer.discard();
     this.#incoming = undefined;

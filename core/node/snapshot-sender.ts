@@ -18,6 +18,12 @@ export const SNAPSHOT_IDLE_TICKS = 50;
 /** Ticks between two offers that nobody has reacted to. */
 const OFFER_AGAIN_TICKS = 5;
 
+/** Of snapshots, in this process. */
+export interface TransferCounts {
+  succeeded: number;
+  failed: number;
+}
+
 interface Outgoing {
   readonly to: bigint;
   readonly name: bigint;
@@ -26,6 +32,7 @@ interface Outgoing {
   /** What is still to be read for the last request; `undefined`: nothing. */
   next: { from: string; crc: number; chunksLeft: number } | undefined;
   requested: boolean;
+  complete: boolean;
   lastHeardTick: number;
   lastOfferedTick: number;
 }
@@ -51,6 +58,7 @@ export class SnapshotSender {
   readonly #outgoing = new Map<bigint, Outgoing>();
   /** Members whose reader is being opened, and what Raft has said to them last. */
   readonly #opening = new Map<bigint, Message>();
+  readonly counts: TransferCounts = { succeeded: 0, failed: 0 };
   #tick = 0;
   #workScheduled = false;
   #closed = false;
@@ -59,6 +67,11 @@ export class SnapshotSender {
     this.#id = id;
     this.#chunkBytes = snapshotChunkBytes;
     this.#world = world;
+  }
+
+  /** Members that a snapshot is being sent to. */
+  get inFlight(): number {
+    return this.#outgoing.size;
   }
 
   /** Entries after this one are needed by somebody who is receiving a snapshot; Infinity: by nobody. */
@@ -92,7 +105,7 @@ export class SnapshotSender {
       const raft = { ...latest, snapshot: { index, term, conf_state: conf } };
       const offer: PeerMessage = { from: this.#id, to, raft, snapshot: name };
       const [lastHeardTick, lastOfferedTick] = [this.#tick, this.#tick];
-      const base = { to, name, reader, offer, next: undefined, requested: false };
+      const base = { to, name, reader, offer, next: undefined, requested: false, complete: false };
       this.#outgoing.set(to, { ...base, lastHeardTick, lastOfferedTick });
       this.#world.send(offer);
     });
@@ -109,10 +122,9 @@ export class SnapshotSender {
     }
     outgoing.requested = true;
     outgoing.lastHeardTick = this.#tick;
-    if (request.abandoned) {
-      this.#end(from);
-      this.#world.failed(from);
-    } else if (!request.complete && !request.paused) {
+    if (request.abandoned) this.#fail(from);
+    else if (request.complete) this.#complete(outgoing);
+    else if (!request.paused) {
       outgoing.next = { from: request.from, crc: request.crc, chunksLeft: CHUNKS_PER_REQUEST };
       this.#scheduleWork();
     }
@@ -123,10 +135,8 @@ export class SnapshotSender {
     for (const outgoing of this.#outgoing.values()) {
       const { to, offer } = outgoing;
       if (!this.#world.isWanted(to)) this.#end(to);
-      else if (this.#tick - outgoing.lastHeardTick >= SNAPSHOT_IDLE_TICKS) {
-        this.#end(to);
-        this.#world.failed(to);
-      } else if (!outgoing.requested && this.#tick - outgoing.lastOfferedTick >= OFFER_AGAIN_TICKS) {
+      else if (this.#tick - outgoing.lastHeardTick >= SNAPSHOT_IDLE_TICKS) this.#fail(to);
+      else if (!outgoing.requested && this.#tick - outgoing.lastOfferedTick >= OFFER_AGAIN_TICKS) {
         outgoing.lastOfferedTick = this.#tick;
         this.#world.send(offer);
       }
@@ -141,6 +151,18 @@ export class SnapshotSender {
   close(): void {
     this.#closed = true;
     this.clear();
+  }
+
+  /** It is told again and again, until Raft says that it is in force. */
+  #complete(outgoing: Outgoing): void {
+    if (!outgoing.complete) this.counts.succeeded++;
+    outgoing.complete = true;
+  }
+
+  #fail(to: bigint): void {
+    this.counts.failed++;
+    this.#end(to);
+    this.#world.failed(to);
   }
 
   #end(to: bigint): void {

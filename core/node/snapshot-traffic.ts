@@ -7,8 +7,16 @@ import type { Raft } from '../raft/raft.ts';
 import type { StateReader, StateWriter } from './machine.ts';
 import type { Chunk, ChunkRequest, PeerMessage } from './peer-message.ts';
 import { type ReceivedSnapshot, SnapshotReceiver } from './snapshot-receiver.ts';
-import { SnapshotSender } from './snapshot-sender.ts';
+import { SnapshotSender, type TransferCounts } from './snapshot-sender.ts';
 import type { NodeConfig, World } from './world.ts';
+
+/** For metrics. */
+export interface SnapshotCounts {
+  readonly sent: TransferCounts & { readonly underWay: number };
+  readonly received: TransferCounts & { readonly underWay: number };
+  /** 1 while one is being put in force. */
+  readonly installing: number;
+}
 
 export interface SnapshotTrafficWorld extends Pick<World, 'machine' | 'transport' | 'crc32'> {
   /** Calls `done` later, when the state up to entry `index` is durable; not once the node has ended. */
@@ -67,6 +75,14 @@ export class SnapshotTraffic {
     if (!isNeeded || term < this.#raft.term) {
       if (!this.#receiver.isComplete) this.#raft.step(message);
     } else if (!this.#closed) this.#receiver.offered(name, message);
+  }
+
+  get counts(): SnapshotCounts {
+    return {
+      sent: { ...this.#sender.counts, underWay: this.#sender.inFlight },
+      received: { ...this.#receiver.counts, underWay: this.#receiver.isUnderWay ? 1 : 0 },
+      installing: this.#receiver.isComplete ? 1 : 0,
+    };
   }
 
   requested(from: bigint, request: ChunkRequest): void {

@@ -18,6 +18,8 @@ import { type PeerTraffic, peerMetrics } from './peer-metrics.ts';
 import { plainMetrics } from './plain-metrics.ts';
 import { processMetrics } from './process-metrics.ts';
 import { rpcMetrics } from './rpc-metrics.ts';
+import { snapshotMetrics } from './snapshot-metrics.ts';
+import { v2Metrics } from './v2-metrics.ts';
 
 export interface Metrics {
   readonly type: string;
@@ -79,6 +81,16 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
     'Linearizable reads that could not be confirmed.',
     () => node.failedReads,
   );
+  counter(
+    'etcd_server_slow_read_indexes_total',
+    'Rounds of linearizable reads that had to be begun again.',
+    () => node.slowReads,
+  );
+  counter(
+    'etcd_server_heartbeat_send_failures_total',
+    'Heartbeats of this leader that left late.',
+    () => measurements.lateHeartbeats,
+  );
   counter('etcd_mvcc_put_total', 'Puts applied.', () => machine.store.changes.puts);
   counter('etcd_mvcc_delete_total', 'Deletes applied.', () => machine.store.changes.deletes);
   counter('etcd_mvcc_txn_total', 'Transactions of several changes applied.', () => machine.store.changes.txns);
@@ -90,6 +102,11 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   counter('etcd_debugging_lease_granted_total', 'Leases granted.', () => machine.leaseCounts.granted);
   counter('etcd_debugging_lease_revoked_total', 'Leases ended.', () => machine.leaseCounts.revoked);
   counter('etcd_debugging_lease_renewed_total', 'Leases kept alive here.', () => machine.leaseCounts.renewed);
+  counter(
+    'etcd_debugging_server_lease_expired_total',
+    'Leases this leader has begun to end.',
+    () => node.expiredLeases,
+  );
   counter('etcd_server_health_success', 'Times /health was well.', () => health.successes);
   counter('etcd_server_health_failures', 'Times /health was not.', () => health.failures);
   gauge('etcd_debugging_auth_revision', 'Changes of users and roles so far.', () => machine.auth.revision);
@@ -106,6 +123,8 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => machine.store.compactRevision);
   identity(registry, context);
   peerMetrics(registry, context, peers);
+  snapshotMetrics(registry, node);
+  v2Metrics(registry, machine.v2Counts);
   rpcMetrics(registry, calls, sources.extensive);
   histogramMetric(
     registry,

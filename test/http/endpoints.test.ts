@@ -194,6 +194,41 @@ describe('/metrics', () => {
     }
   });
 
+  it('counts operations of v2 by their actions', async () => {
+    const before = await values();
+    const rise = async (name: string) => ((await values()).get(name) ?? 0) - (before.get(name) ?? 0);
+    for (const [method, query] of [
+      ['PUT', 'value=1'],
+      ['PUT', 'value=2&prevValue=1'],
+      ['PUT', 'value=3&prevValue=1'],
+      ['GET', ''],
+      ['DELETE', ''],
+      ['GET', ''],
+    ]) {
+      await (await fetch(`${url}/v2/keys/counted?${query}`, { method: method! })).arrayBuffer();
+    }
+    expect(await rise('etcd_debugging_store_writes_total{action="set"}')).toBe(1);
+    expect(await rise('etcd_debugging_store_writes_total{action="compareAndSwap"}')).toBe(1);
+    expect(await rise('etcd_debugging_store_writes_failed_total{action="compareAndSwap"}')).toBe(1);
+    expect(await rise('etcd_debugging_store_writes_total{action="delete"}')).toBe(1);
+    expect(await rise('etcd_debugging_store_reads_total{action="get"}')).toBe(1);
+    expect(await rise('etcd_debugging_store_reads_failed_total{action="get"}')).toBe(1);
+  });
+
+  it('has what dashboards ask for from the start', async () => {
+    for (const name of [
+      'etcd_debugging_store_expires_total',
+      'etcd_debugging_server_lease_expired_total',
+      'etcd_server_slow_read_indexes_total',
+      'etcd_server_snapshot_apply_in_progress_total',
+      'etcd_network_snapshot_send_success',
+      'etcd_network_snapshot_receive_failures',
+    ]) {
+      expect((await values()).get(name), name).toBe(0);
+    }
+    expect((await values()).get('etcd_server_heartbeat_send_failures_total')).toBeGreaterThanOrEqual(0);
+  });
+
   it('has histograms that add up', async () => {
     const all = await values();
     const name = 'etcd_disk_wal_fsync_duration_seconds';

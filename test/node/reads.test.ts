@@ -23,3 +23,14 @@ it('counts the reads that came to nothing, and no others', () => {
     'etcdserver: server stopped',
   ]);
 });
+
+it('counts the rounds that are begun again', () => {
+  const reads = new Reads(10);
+  reads.ask(() => {}, 5);
+  expect(reads.beginRound()).toBe(1n);
+  reads.reopenRound(7n);
+  expect(reads.reopened).toBe(0);
+  reads.reopenRound();
+  reads.reopenRound();
+  expect([reads.reopened, reads.wantsRound]).toEqual([1, true]);
+});

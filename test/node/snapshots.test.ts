@@ -94,6 +94,9 @@ describe('a follower that needs what the leader has forgotten', () => {
     cluster.tick();
     expectLevel(scene, [...KEYS, 'later']);
     expect(installs(follower)).toBe(1);
+    const none = { succeeded: 0, failed: 0, underWay: 0 };
+    expect(leader.node.snapshotCounts).toEqual({ sent: { ...none, succeeded: 1 }, received: none, installing: 0 });
+    expect(follower.node.snapshotCounts).toEqual({ sent: none, received: { ...none, succeeded: 1 }, installing: 0 });
   });
 
   it('gets what was written meanwhile from the log, not from another snapshot', () => {

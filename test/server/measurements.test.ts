@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { World } from '../../core/node/world.ts';
 import type { Entry } from '../../core/wire/stored.ts';
 import { DurationHistogram } from '../../server/duration-histogram.ts';
-import { FOLLOWED_MAX, type SlowApply, Stages } from '../../server/measurements.ts';
+import { FOLLOWED_MAX, Measurements, type SlowApply, Stages } from '../../server/measurements.ts';
 
 const entry = (index: number) => ({ index, term: 1 }) as Entry;
 
@@ -20,6 +20,31 @@ function rig(slowApplyMs = 0) {
   const append = (...indexes: number[]) => world.wal.append(indexes.map(entry), undefined, () => {});
   return { stages, world, append, dones, runs, slow };
 }
+
+describe('Measurements', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('counts late ticks of a leader: more than one interval late', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const measurements = new Measurements({ slowApplyMs: 0, onSlowApply: () => {} });
+    const late: number[] = [];
+    for (const [afterMs, leads] of [
+      [0, true],
+      [200, true],
+      [201, true],
+      [500, false],
+      [100, true],
+      [900, true],
+    ] as const) {
+      vi.advanceTimersByTime(afterMs);
+      measurements.ticked(100, leads);
+      late.push(measurements.lateHeartbeats);
+    }
+    expect(late).toEqual([0, 0, 1, 1, 1, 2]);
+  });
+});
 
 describe('Stages', () => {
   it('counts each stage when it is over', () => {
