@@ -140,6 +140,8 @@ class Recovery {
   #expected: Expected | undefined;
   /** The last segment with frames, or the first of all, and its run. */
   #last: LoadedSegment | undefined;
+  /** Nobody looks at it again. */
+  #worn: LoadedSegment | undefined;
   #lastRun: Run = { end: 0, frames: 0, sealed: false, indexMax: 0 };
   /** What follows that run is all zeros. */
   #blank = true;
@@ -176,8 +178,10 @@ class Recovery {
   }
 
   *#load(number: number): Generator<RecoverProgress, LoadedSegment | LogDamage> {
+    const worn = this.#worn;
+    this.#worn = undefined;
     try {
-      return yield* this.#slices(loadSegment(this.#disk, number));
+      return yield* this.#slices(loadSegment(this.#disk, number, worn));
     } catch (error) {
       if (!(error instanceof Error) || error instanceof AssertionError) throw error;
       const name = segmentName(number);
@@ -291,6 +295,7 @@ class Recovery {
 
   #use(segment: LoadedSegment, run: Run, rest: Remainder): void {
     this.#segments.push({ number: segment.number, sizeBytes: segment.bytes.length, indexMax: run.indexMax });
+    this.#worn = this.#last;
     this.#last = segment;
     this.#lastRun = run;
     this.#blank = rest.zero;
@@ -306,6 +311,7 @@ class Recovery {
       // Highest first: a crash in between must not leave a gap.
       this.#leftovers.unshift(segment.name);
     }
+    this.#worn = segment;
   }
 
   #contradiction(segment: LoadedSegment, named: boolean, found: { offset: number; sequence: number }): LogDamage {

@@ -2,6 +2,7 @@
  * Reads one segment: its header, the unbroken run of frames from its beginning, and whatever looks like a frame of it
  * after the run ends. Owns the search; what the findings mean is recover.ts. Works in slices, as a generator.
  */
+import { allocateBytes, bytesEqual } from '../util/bytes.ts';
 import type { LogDisk } from './disk.ts';
 import {
   alignFrame,
@@ -27,6 +28,8 @@ export interface LoadedSegment {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Of each piece of SCAN_SLICE_BYTES: whether there are only zeros in it. */
+  readonly blank: readonly boolean[];
   /** Undefined when its checksum does not hold. */
   readonly header: SegmentHeader | undefined;
 }
@@ -45,20 +48,31 @@ export interface WholeFrame {
   readonly end: number;
 }
 
-/** Reads segment `number` completely. Throws what the disk says. */
-export function* loadSegment(disk: LogDisk, number: number): Generator<number, LoadedSegment> {
+/**
+ * Reads segment `number` completely. Throws what the disk says. `worn`: a segment of which nothing will be looked at any
+ * more; its memory is used again if it fits.
+ */
+export function* loadSegment(disk: LogDisk, number: number, worn?: LoadedSegment): Generator<number, LoadedSegment> {
   const name = segmentName(number);
-  const bytes = new Uint8Array(disk.size(name));
-  let at = 0;
-  while (at < bytes.length) {
-    const slice = bytes.subarray(at, at + SCAN_SLICE_BYTES);
+  const sizeBytes = disk.size(name);
+  const reused = worn?.bytes.length === sizeBytes ? worn : undefined;
+  const bytes = reused?.bytes ?? new Uint8Array(sizeBytes);
+  const scratch = new Uint8Array(Math.min(SCAN_SLICE_BYTES, sizeBytes));
+  const zeros = new Uint8Array(scratch.length);
+  const blank: boolean[] = [];
+  for (let at = 0; at < sizeBytes; at += SCAN_SLICE_BYTES) {
+    const slice = scratch.subarray(0, sizeBytes - at);
     const got = disk.read(name, at, slice);
-    if (got !== slice.length) throw new Error(`the file ended at byte ${at + got} of ${bytes.length}`);
-    at += got;
+    if (got !== slice.length) throw new Error(`the file ended at byte ${at + got} of ${sizeBytes}`);
+    const isBlank = bytesEqual(slice, zeros.subarray(0, got));
+    // Most of a new segment is zeros. Memory that nobody has written to is zero, and takes no room.
+    if (!isBlank) bytes.set(slice, at);
+    else if (reused?.blank[blank.length] === false) bytes.fill(0, at, at + got);
+    blank.push(isBlank);
     yield got;
   }
   const header = decodeSegmentHeader(bytes, disk.crc32);
-  return { number, name, bytes, view: viewOf(bytes), header };
+  return { number, name, bytes, view: viewOf(bytes), blank, header };
 }
 
 /**
@@ -78,7 +92,8 @@ export function readFrame(
   const start = at + FRAME_HEADER_BYTES;
   const end = alignFrame(start + header.payloadBytes);
   if (header.payloadBytes < FRAME_BYTES_MIN - FRAME_HEADER_BYTES || end > segment.bytes.length) return undefined;
-  const payload = segment.bytes.slice(start, start + header.payloadBytes);
+  const payload = allocateBytes(header.payloadBytes);
+  payload.set(segment.bytes.subarray(start, start + header.payloadBytes));
   return disk.crc32(payload) === header.payloadCrc ? { header, payload, end } : undefined;
 }
 
@@ -119,7 +134,12 @@ export function* scanRemainder(
   for (let at = from, sliceEnd = at; at < wordsEnd; ) {
     if (at >= sliceEnd) {
       if (at > from) yield 0;
-      sliceEnd = Math.min(wordsEnd, at + SCAN_SLICE_BYTES);
+      const slice = Math.floor(at / SCAN_SLICE_BYTES);
+      sliceEnd = Math.min(wordsEnd, (slice + 1) * SCAN_SLICE_BYTES);
+      if (segment.blank[slice]) {
+        at = sliceEnd;
+        continue;
+      }
     }
     if (zero) {
       at = skipZeros(view, at, sliceEnd);

@@ -60,6 +60,16 @@ export interface Backend {
     to: ByteString | undefined,
     visit: (key: ByteString, value: Uint8Array) => boolean,
   ): void;
+  /**
+   * As {@link scan}, for who reads many rows and keeps none: `value` is only lent, until `visit` returns or reads something
+   * else from the backend.
+   */
+  scanLent(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void;
   /** `value` must not be changed by the caller afterwards. */
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void;
   delete(bucket: Bucket, key: ByteString): void;

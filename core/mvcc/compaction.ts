@@ -103,12 +103,12 @@ export class Compaction {
 
   /** Goes on with one key and returns how many revisions it removed. */
   #removeSome(place: Place, revision: number, budget: number): number {
-    const { generations } = place.entry;
+    const { entry } = place;
     let left = budget;
-    for (;;) {
-      const generation = generations[place.generation];
-      const target = generation?.superseded(revision) ?? 0;
-      if (generation === undefined || target === 0) break;
+    while (place.generation < entry.generations) {
+      const generation = entry.generation(place.generation);
+      const target = generation.superseded(revision);
+      if (target === 0) break;
       while (place.removed < target) {
         if (left === 0) return budget;
         this.#removeRow(generation, place.removed++);
@@ -131,10 +131,10 @@ export class Compaction {
   /** Brings the index in line with the backend once a key is done. */
   #settle(place: Place): void {
     const { entry } = place;
-    if (place.generation > 0) entry.generations.splice(0, place.generation);
-    if (entry.generations.length === 0) this.#space.remove(entry);
+    if (place.generation === entry.generations) this.#space.remove(entry);
     else {
-      entry.generations[0]!.dropFirst(place.removed);
+      entry.dropGenerations(place.generation);
+      entry.generation(0).dropFirst(place.removed);
       if (!entry.hasHistory) this.#space.unlist(entry);
     }
     this.#place = undefined;

@@ -7,60 +7,64 @@ import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue } from '../wire/messages.ts';
 import type { Revision } from './revision.ts';
 
-/** Numbers kept of a revision. */
+/** Numbers kept of a revision that is not the last. */
 const STRIDE = 3;
 
 export class Generation {
   /** create_revision: the main revision of the first put, compacted or not. */
-  readonly created: number;
+  created: number;
   /** Puts so far, compacted or not. */
   version: number;
   /** Whether the last revision is a tombstone. */
   ended: boolean;
-  /** main, sub and bytes of the row, again and again: ascending. */
-  #revisions: number[];
+  #lastMain: number;
+  #lastSub: number;
+  /** Bytes of the last revision's row; 0 until they are told. */
+  lastBytes: number;
+  /** main, sub and bytes of the row of all but the last revision, again and again: ascending. */
+  #older: number[] | undefined;
 
   constructor(created: number, version: number, ended: boolean, main: number, sub: number, bytes = 0) {
     this.created = created;
     this.version = version;
     this.ended = ended;
-    this.#revisions = [main, sub, bytes];
+    this.#lastMain = main;
+    this.#lastSub = sub;
+    this.lastBytes = bytes;
+    this.#older = undefined;
   }
 
   get length(): number {
-    return this.#revisions.length / STRIDE;
+    return this.#older === undefined ? 1 : 1 + this.#older.length / STRIDE;
   }
 
   get lastMain(): number {
-    return this.#revisions[this.#revisions.length - 3]!;
+    return this.#lastMain;
   }
 
   get lastSub(): number {
-    return this.#revisions[this.#revisions.length - 2]!;
-  }
-
-  /** Bytes of the last revision's row; 0 until they are told. */
-  get lastBytes(): number {
-    return this.#revisions[this.#revisions.length - 1]!;
-  }
-
-  set lastBytes(bytes: number) {
-    this.#revisions[this.#revisions.length - 1] = bytes;
+    return this.#lastSub;
   }
 
   append(main: number, sub: number, bytes = 0): void {
     assert(!this.ended, 'a generation ends with its tombstone');
-    assert(main > this.lastMain || (main === this.lastMain && sub > this.lastSub), 'revisions ascend');
-    this.#revisions.push(main, sub, bytes);
+    assert(main > this.#lastMain || (main === this.#lastMain && sub > this.#lastSub), 'revisions ascend');
+    if (this.#older === undefined) this.#older = [this.#lastMain, this.#lastSub, this.lastBytes];
+    else this.#older.push(this.#lastMain, this.#lastSub, this.lastBytes);
+    this.#lastMain = main;
+    this.#lastSub = sub;
+    this.lastBytes = bytes;
   }
 
   at(index: number): Revision {
-    return { main: this.#revisions[STRIDE * index]!, sub: this.#revisions[STRIDE * index + 1]! };
+    const older = this.#older;
+    if (older === undefined || STRIDE * index === older.length) return { main: this.#lastMain, sub: this.#lastSub };
+    return { main: older[STRIDE * index]!, sub: older[STRIDE * index + 1]! };
   }
 
   /** Bytes of the row of revision number `index`. */
   bytesAt(index: number): number {
-    return this.#revisions[STRIDE * index + 2]!;
+    return index === this.length - 1 ? this.lastBytes : this.#older![STRIDE * index + 2]!;
   }
 
   isTombstone(index: number): boolean {
@@ -69,12 +73,12 @@ export class Generation {
 
   /** Index of the newest revision whose main is at most `main`; -1: all are newer. */
   newestAt(main: number): number {
-    let high = this.length;
-    if (this.lastMain <= main) return high - 1;
+    let high = this.length - 1;
+    if (this.#lastMain <= main) return high;
     let low = 0;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#revisions[STRIDE * middle]! <= main) low = middle + 1;
+      if (this.#older![STRIDE * middle]! <= main) low = middle + 1;
       else high = middle;
     }
     return low - 1;
@@ -90,41 +94,100 @@ export class Generation {
     return this.newestAt(main) > before ? before + 1 : Math.max(0, before);
   }
 
+  /** Becomes the generation that follows; returns what it was so far. */
+  succeed(created: number, version: number, ended: boolean, main: number, sub: number): Generation {
+    const before = new Generation(
+      this.created,
+      this.version,
+      this.ended,
+      this.#lastMain,
+      this.#lastSub,
+      this.lastBytes,
+    );
+    before.#older = this.#older;
+    this.created = created;
+    this.version = version;
+    this.ended = ended;
+    this.#lastMain = main;
+    this.#lastSub = sub;
+    this.lastBytes = 0;
+    this.#older = undefined;
+    return before;
+  }
+
+  /** Forgets the `count` oldest revisions; the last one stays. */
   dropFirst(count: number): void {
-    if (count > 0) this.#revisions = this.#revisions.slice(STRIDE * count);
+    assert(count < this.length, 'the last revision of a generation goes with the generation');
+    if (count > 0) this.#older = count === this.length - 1 ? undefined : this.#older!.slice(STRIDE * count);
   }
 }
 
-export class KeyIndex {
+/**
+ * One key: its newest generation, and what else there is. Most keys have one generation of one revision, so that is the
+ * whole object: a million of them are read at start, and every object more would be marked and moved a million times.
+ */
+export class KeyIndex extends Generation {
   readonly key: ByteString;
-  /** Oldest first, never empty while the key is in the index. */
-  readonly generations: Generation[] = [];
+  /** Before the newest, oldest first. */
+  #earlier: Generation[] | undefined;
   /** Whether the newest put had a lease: then losing it must be told. */
-  leased = false;
+  leased: boolean;
   /** Whether the index lists it among the keys with something to compact. */
-  listed = false;
+  listed: boolean;
   /** For PairCache only: the newest pair, if it is kept; whether it waits in the queue, and was read since. */
-  cached: KeyValue | undefined = undefined;
+  cached: KeyValue | undefined;
   /** What it counts for in the cache. */
-  cachedBytes = 0;
-  queued = false;
-  hot = false;
+  cachedBytes: number;
+  queued: boolean;
+  hot: boolean;
 
-  constructor(key: ByteString) {
+  constructor(key: ByteString, created: number, version: number, ended: boolean, main: number, sub: number) {
+    super(created, version, ended, main, sub);
     this.key = key;
+    this.#earlier = undefined;
+    this.leased = false;
+    this.listed = false;
+    this.cached = undefined;
+    this.cachedBytes = 0;
+    this.queued = false;
+    this.hot = false;
   }
 
+  /** The newest generation. */
   get last(): Generation {
-    return this.generations[this.generations.length - 1]!;
+    return this;
+  }
+
+  /** How many there are: at least one. */
+  get generations(): number {
+    return this.#earlier === undefined ? 1 : this.#earlier.length + 1;
+  }
+
+  /** Number `index` of them, oldest first. */
+  generation(index: number): Generation {
+    return this.#earlier?.[index] ?? this;
+  }
+
+  /** The key begins to live anew, or only its tombstone is known. */
+  begin(created: number, version: number, ended: boolean, main: number, sub: number): void {
+    const before = this.succeed(created, version, ended, main, sub);
+    if (this.#earlier === undefined) this.#earlier = [before];
+    else this.#earlier.push(before);
+  }
+
+  /** Forgets the `count` oldest generations; the newest stays. */
+  dropGenerations(count: number): void {
+    assert(count < this.generations, 'the newest generation goes with the key');
+    if (count > 0) this.#earlier = count === this.generations - 1 ? undefined : this.#earlier!.slice(count);
   }
 
   get live(): boolean {
-    return !this.last.ended;
+    return !this.ended;
   }
 
   /** Whether something of it will be superseded by a compaction at a late enough revision. */
   get hasHistory(): boolean {
-    return this.generations.length > 1 || this.last.length > 1 || this.last.ended;
+    return this.#earlier !== undefined || this.length > 1 || this.ended;
   }
 
   /** The revision of the pair that a read at `main` sees; `undefined` when the key did not exist then. */
@@ -145,15 +208,15 @@ export class KeyIndex {
 
   /** The last generation that began at `main` or before. */
   #generationAt(main: number): Generation | undefined {
-    const { generations } = this;
-    let at = generations.length - 1;
-    if (generations[at]!.created <= main) return generations[at];
+    if (this.created <= main) return this;
+    const earlier = this.#earlier ?? [];
     let low = 0;
-    while (low < at) {
-      const middle = (low + at) >>> 1;
-      if (generations[middle]!.created <= main) low = middle + 1;
-      else at = middle;
+    let high = earlier.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (earlier[middle]!.created <= main) low = middle + 1;
+      else high = middle;
     }
-    return generations[at - 1];
+    return earlier[low - 1];
   }
 }

@@ -5,7 +5,7 @@
 import { assert } from '../util/assert.ts';
 import { BTree } from '../util/btree.ts';
 import type { ByteString } from '../util/bytes.ts';
-import { Generation, KeyIndex } from './key-index.ts';
+import { type Generation, KeyIndex } from './key-index.ts';
 import { Liveness } from './liveness.ts';
 import type { Revision } from './revision.ts';
 
@@ -68,7 +68,7 @@ export class KeySpace {
       return entry;
     }
     this.#liveness.born(main, key);
-    return this.#begin(key, entry, new Generation(main, 1, false, main, sub));
+    return this.#begin(key, entry, main, 1, false, main, sub);
   }
 
   tombstone(entry: KeyIndex, main: number, sub: number): void {
@@ -76,26 +76,27 @@ export class KeySpace {
     this.#end(entry, main, sub);
   }
 
-  /** A put found in the backend at start; rows come in order of their revisions. False: it contradicts what came before. */
-  restorePut(key: ByteString, at: Revision, created: number, version: number, bytes: number): boolean {
+  /** A put found in the backend at start; rows come in order of their revisions. Undefined: it contradicts what came before. */
+  restorePut(key: ByteString, at: Revision, created: number, version: number, bytes: number): KeyIndex | undefined {
     let entry = this.#keys.get(key);
     if (entry?.live) {
-      if (entry.last.created !== created) return false;
+      if (entry.last.created !== created) return undefined;
       this.#supersede(entry.last);
       entry.last.append(at.main, at.sub);
       entry.last.version = version;
       this.#list(entry);
-    } else entry = this.#begin(key, entry, new Generation(created, version, false, at.main, at.sub));
+    } else entry = this.#begin(key, entry, created, version, false, at.main, at.sub);
     this.wrote(entry, bytes);
-    return true;
+    return entry;
   }
 
   /** A tombstone found in the backend at start; the puts before it may have been compacted. */
-  restoreTombstone(key: ByteString, at: Revision, bytes: number): void {
+  restoreTombstone(key: ByteString, at: Revision, bytes: number): KeyIndex {
     let entry = this.#keys.get(key);
     if (entry?.live) this.#end(entry, at.main, at.sub);
-    else entry = this.#begin(key, entry, new Generation(at.main, 0, true, at.main, at.sub));
+    else entry = this.#begin(key, entry, at.main, 0, true, at.main, at.sub);
     this.wrote(entry, bytes);
+    return entry;
   }
 
   /** All rows up to main revision `newest` have been restored. */
@@ -105,7 +106,7 @@ export class KeySpace {
 
   /** Forgets a key of which nothing is left. */
   remove(entry: KeyIndex): void {
-    assert(entry.generations.length === 0, 'a key with revisions stays in the index');
+    assert(!entry.live, 'a living key stays in the index');
     this.#keys.delete(entry.key);
     this.#dead.delete(entry.key);
     this.unlist(entry);
@@ -197,11 +198,19 @@ export class KeySpace {
     }
   }
 
-  #begin(key: ByteString, known: KeyIndex | undefined, generation: Generation): KeyIndex {
-    const entry = known ?? new KeyIndex(key);
+  #begin(
+    key: ByteString,
+    known: KeyIndex | undefined,
+    created: number,
+    version: number,
+    ended: boolean,
+    main: number,
+    sub: number,
+  ): KeyIndex {
+    const entry = known ?? new KeyIndex(key, created, version, ended, main, sub);
     if (known === undefined) this.#keys.set(key, entry);
-    entry.generations.push(generation);
-    if (generation.ended) this.#dead.set(key, entry);
+    else known.begin(created, version, ended, main, sub);
+    if (ended) this.#dead.set(key, entry);
     else {
       if (known !== undefined) this.#dead.delete(key);
       this.#live.set(key, entry);

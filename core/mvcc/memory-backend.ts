@@ -123,6 +123,15 @@ export class MemoryBackend implements Backend {
     this.#overlay.scan(bucket, from, to, this.disk.rows[bucket].cursor(from), visit);
   }
 
+  scanLent(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    this.scan(bucket, from, to, visit);
+  }
+
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void {
     this.#assertOpen();
     this.#overlay.set(bucket, key, value);

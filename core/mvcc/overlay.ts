@@ -87,8 +87,9 @@ export class Overlay {
       const key = newest?.key;
       if (newest === undefined || key === undefined || (to !== undefined && key >= to)) return;
       const row = newest.value;
-      for (const source of sources) if (source.key === key) source.advance();
+      // Before any source goes on: it may lend its value only until then.
       if (row !== null && !visit(key, row)) return;
+      for (const source of sources) if (source.key === key) source.advance();
     }
   }
 

@@ -7,10 +7,14 @@ import { type ByteString, EMPTY_BYTES, toByteString } from '../util/bytes.ts';
 import { decode, encode } from '../wire/binary.ts';
 import { encodedOf, withEncoded } from '../wire/encoded.ts';
 import { KeyValue } from '../wire/messages.ts';
+import { Reader } from '../wire/reader.ts';
 import type { Backend } from './backend.ts';
 import type { KeyIndex } from './key-index.ts';
 import { PairCache } from './pair-cache.ts';
 import { REVISION_BYTES, revisionKey, tombstoneKey } from './revision.ts';
+
+/** Number and wire type of mvccpb.KeyValue's fields. */
+const HEAD_TAGS = { key: 0x0a, created: 0x10, modified: 0x18, version: 0x20, lease: 0x30 } as const;
 
 export class Pairs {
   readonly #backend: Backend;
@@ -89,6 +93,31 @@ export function keyOfPair(bytes: Uint8Array): ByteString {
     if (byte < 0x80) break;
   }
   return toByteString(bytes, at, at + length);
+}
+
+/** A stored pair or tombstone but for its value. */
+export interface PairHead {
+  key: ByteString;
+  created: number;
+  modified: number;
+  version: number;
+  lease: bigint;
+}
+
+/** What `decode` would read of a stored pair, at a third of the cost: a start reads all pairs there are. Throws as it does. */
+export function pairHead(bytes: Uint8Array): PairHead {
+  const head: PairHead = { key: '', created: 0, modified: 0, version: 0, lease: 0n };
+  const reader = new Reader(bytes, 0, bytes.length);
+  while (reader.at < reader.end) {
+    const tag = reader.tag();
+    if (tag === HEAD_TAGS.key) head.key = reader.byteString();
+    else if (tag === HEAD_TAGS.created) head.created = reader.signedInteger();
+    else if (tag === HEAD_TAGS.modified) head.modified = reader.signedInteger();
+    else if (tag === HEAD_TAGS.version) head.version = reader.signedInteger();
+    else if (tag === HEAD_TAGS.lease) head.lease = reader.int64();
+    else reader.skip(tag & 7);
+  }
+  return head;
 }
 
 /** The pair of a DELETE event: etcd fills in nothing but the key and the revision. */

@@ -4,11 +4,11 @@
  */
 import { GrpcStatus, otherError, RosterError } from '../errors.ts';
 import type { ByteString } from '../util/bytes.ts';
-import { decode } from '../wire/binary.ts';
-import { KeyValue } from '../wire/messages.ts';
 import type { Backend } from './backend.ts';
+import type { KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
 import type { KeyLeases } from './kv-store.ts';
+import { type PairHead, pairHead } from './pairs.ts';
 import { isRevisionKey, isTombstoneKey, parseRevision, type Revision } from './revision.ts';
 
 /** Rows read, or leases attached, between two yields: some milliseconds. */
@@ -25,7 +25,7 @@ export function* restoreIndex(backend: Backend, space: KeySpace, leases: KeyLeas
   for (;;) {
     let left = RESTORE_SLICE_ROWS;
     let lastKey: ByteString | undefined;
-    backend.scan('key', from, undefined, (rowKey, value) => {
+    backend.scanLent('key', from, undefined, (rowKey, value) => {
       restoring.row(rowKey, value);
       lastKey = rowKey;
       return --left > 0;
@@ -62,33 +62,29 @@ class Restoring {
     // Put and delete are two rows, but the same revision is not given twice.
     if (at.main === this.last.main && at.sub === this.last.sub) throw damaged(`revision ${at.main} is there twice`);
     this.last = at;
-    const pair = pairOf(value, at);
+    const head = headOf(value, at);
     const bytes = rowKey.length + value.length;
-    if (isTombstoneKey(rowKey)) this.#tombstone(pair.key, at, bytes);
-    else this.#put(pair, at, bytes);
+    if (isTombstoneKey(rowKey)) this.#lease(this.#space.restoreTombstone(head.key, at, bytes), 0n);
+    else this.#put(head, at, bytes);
   }
 
-  #tombstone(key: ByteString, at: Revision, bytes: number): void {
-    this.#space.restoreTombstone(key, at, bytes);
-    this.leaseOf.delete(key);
-    const entry = this.#space.any(key);
-    if (entry !== undefined) entry.leased = false;
+  #put({ key, created, modified, version, lease }: PairHead, at: Revision, bytes: number): void {
+    const entry = modified === at.main ? this.#space.restorePut(key, at, created, version, bytes) : undefined;
+    if (entry === undefined) throw damaged(`the pair at revision ${at.main} does not belong there`);
+    this.#lease(entry, lease);
   }
 
-  #put({ key, create_revision, mod_revision, version, lease }: KeyValue, at: Revision, bytes: number): void {
-    if (mod_revision !== at.main || !this.#space.restorePut(key, at, create_revision, version, bytes)) {
-      throw damaged(`the pair at revision ${at.main} does not belong there`);
-    }
+  #lease(entry: KeyIndex, lease: bigint): void {
     // Deleted first, so that the order of attachment is the order of the newest puts.
-    this.leaseOf.delete(key);
-    if (lease !== 0n) this.leaseOf.set(key, lease);
-    this.#space.any(key)!.leased = lease !== 0n;
+    if (entry.leased) this.leaseOf.delete(entry.key);
+    entry.leased = lease !== 0n;
+    if (entry.leased) this.leaseOf.set(entry.key, lease);
   }
 }
 
-function pairOf(value: Uint8Array, { main }: Revision): KeyValue {
+function headOf(value: Uint8Array, { main }: Revision): PairHead {
   try {
-    return decode(KeyValue, value);
+    return pairHead(value);
   } catch (error) {
     if (!(error instanceof RosterError)) throw error;
     throw damaged(`the pair at revision ${main} cannot be read`);

@@ -2,7 +2,8 @@
  * etcd's configuration file (etcd.conf.yml): YAML or JSON whose keys are flag names, and a few nested sections whose keys
  * stand for flags. Turns it into flag names and texts; what they mean is the flag table's business.
  */
-import { LineCounter, parseDocument, type YAMLMap } from 'yaml';
+import { createRequire } from 'node:module';
+import type { LineCounter, YAMLMap } from 'yaml';
 import { nearest, UsageError } from './flag-table.ts';
 
 export interface FileSetting {
@@ -65,8 +66,10 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
  * key.
  */
 export function parseConfigFile(content: string, path: string, known: KnownKeys): FileSetting[] {
-  const lines = new LineCounter();
-  const document = parseDocument(content, { lineCounter: lines });
+  // Loaded here, since most starts read no file.
+  const yaml = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+  const lines = new yaml.LineCounter();
+  const document = yaml.parseDocument(content, { lineCounter: lines });
   const [error] = document.errors;
   if (error !== undefined) throw new UsageError(`${path}:${error.linePos?.[0].line ?? 1}: ${firstLine(error.message)}`);
   const root: unknown = document.toJS();

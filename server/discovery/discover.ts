@@ -9,9 +9,7 @@ import type { DiscoveryFlags } from '../config/discovery-flags.ts';
 import { memberId } from '../config/identity.ts';
 import type { Logger } from '../config/log.ts';
 import { upstreamTls } from '../upstream/tls-options.ts';
-import { Upstream } from '../upstream/upstream.ts';
 import { Dns } from './dns.ts';
-import { Registry } from './registry.ts';
 import { membersBySrv } from './srv.ts';
 
 /** Resolves with `flags` themselves where nothing is to be discovered. RosterError, UsageError: it cannot be. */
@@ -47,6 +45,8 @@ async function byRegistry<Flags extends BootstrapFlags & DiscoveryFlags>(
     const text = 'a discovery service founds new clusters: to join an existing one, use --initial-cluster';
     throw otherError(GrpcStatus.FAILED_PRECONDITION, text);
   }
+  // With them comes a whole gRPC client, which hardly any start needs.
+  const [{ Upstream }, { Registry }] = await Promise.all([import('../upstream/upstream.ts'), import('./registry.ts')]);
   const peerUrls = flags['initial-advertise-peer-urls'];
   const founder = { id: memberId(peerUrls, token), urls: peerUrls.map((url) => `${name}=${url}`).join(',') };
   const upstream = new Upstream({ endpoints, tls: tlsOf(flags), dialTimeoutMs: flags['discovery-dial-timeout'] });

@@ -20,13 +20,18 @@ const latin1Keys = {
   readKey: (source: Buffer, start: number, end: number): ByteString => source.toString('latin1', start, end),
 };
 
+/** Set while a row is read whose value is lent: it is then LMDB's own memory, good until the next read. */
+let lending = false;
+
 /** Values leave LMDB's scratch buffer as copies in Node's pool: memory of its own for each costs far more than the copy. */
 const pooledValues = {
   encode: (value: Uint8Array): Uint8Array => value,
-  decode: (scratch: Uint8Array): Buffer => {
+  decode: (scratch: Uint8Array): Uint8Array => {
     // lmdb sets `length` to the size of the value; the buffer itself is larger.
-    const value = Buffer.allocUnsafe(scratch.length);
-    value.set(new Uint8Array(scratch.buffer, scratch.byteOffset, scratch.length));
+    const lent = new Uint8Array(scratch.buffer, scratch.byteOffset, scratch.length);
+    if (lending) return lent;
+    const value = Buffer.allocUnsafe(lent.length);
+    value.set(lent);
     return value;
   },
 };
@@ -99,14 +104,16 @@ export class LmdbBackend implements Backend {
     to: ByteString | undefined,
     visit: (key: ByteString, value: Uint8Array) => boolean,
   ): void {
-    this.#assertOpen();
-    if (to !== undefined && to <= from) return;
-    const below = new TableCursor(this.#tables[bucket], from, to);
-    try {
-      this.#overlay.scan(bucket, from, to, below, visit);
-    } finally {
-      below.close();
-    }
+    this.#scan(bucket, from, to, visit, false);
+  }
+
+  scanLent(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+  ): void {
+    this.#scan(bucket, from, to, visit, true);
   }
 
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void {
@@ -144,6 +151,23 @@ export class LmdbBackend implements Backend {
     // LMDB does not survive a transaction that is ended after its environment.
     for (const view of this.#views) view.close();
     if (!this.#running) void this.#closeRoot(done);
+  }
+
+  #scan(
+    bucket: Bucket,
+    from: ByteString,
+    to: ByteString | undefined,
+    visit: (key: ByteString, value: Uint8Array) => boolean,
+    lent: boolean,
+  ): void {
+    this.#assertOpen();
+    if (to !== undefined && to <= from) return;
+    const below = new TableCursor(this.#tables[bucket], from, to, undefined, lent);
+    try {
+      this.#overlay.scan(bucket, from, to, below, visit);
+    } finally {
+      below.close();
+    }
   }
 
   /** Writes what is queued, all of it at once when several commits wait, until nothing is. */
@@ -252,14 +276,22 @@ class LmdbView implements BackendView {
   }
 }
 
-/** The rows LMDB holds. Keys and values are copies: they outlive the read transaction. */
+/** The rows LMDB holds. Keys and values are copies, which outlive the read transaction; but values that are `lent` are not. */
 class TableCursor implements RowSource {
   key: ByteString | undefined;
   value: Row = null;
-  readonly #rows: Iterator<{ key: ByteString; value: Buffer }>;
+  readonly #rows: Iterator<{ key: ByteString; value: Uint8Array }>;
+  readonly #lent: boolean;
 
   /** As of now, or as of `transaction`. */
-  constructor(table: Table, from: ByteString, to: ByteString | undefined, transaction?: Transaction) {
+  constructor(
+    table: Table,
+    from: ByteString,
+    to: ByteString | undefined,
+    transaction: Transaction | undefined,
+    lent = false,
+  ) {
+    this.#lent = lent;
     // LMDB has no empty key: nothing sorts below "\0".
     const range: RangeOptions = { start: from === '' ? '\0' : from };
     if (to !== undefined) range.end = to;
@@ -269,13 +301,22 @@ class TableCursor implements RowSource {
   }
 
   advance(): void {
-    const step = this.#rows.next();
+    const step = this.#next();
     if (step.done === true) {
       this.key = undefined;
       return;
     }
     this.key = step.value.key;
     this.value = step.value.value;
+  }
+
+  #next(): IteratorResult<{ key: ByteString; value: Uint8Array }> {
+    lending = this.#lent;
+    try {
+      return this.#rows.next();
+    } finally {
+      lending = false;
+    }
   }
 
   close(): void {

@@ -4,12 +4,12 @@
  */
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { z } from 'zod';
 import { GrpcStatus, otherError } from '../../core/errors.ts';
 import type { Member } from '../../core/wire/messages.ts';
 import { dialOptions, type Tls } from '../tls/tls.ts';
 import { CLUSTER_ID_HEADER, idOf } from './handshake.ts';
 import { PEER_DEFAULTS } from './limits.ts';
+import type { MemberVersion } from './peer-answers.ts';
 import type { KeysHash } from './peer-app.ts';
 
 export interface AskOptions {
@@ -25,33 +25,9 @@ export interface ClusterMembers {
   readonly members: Member[];
 }
 
-const UINT64_MAX = 2n ** 64n - 1n;
-
-const membersSchema = z.array(
-  z.object({
-    id: z
-      .string()
-      .regex(/^\d{1,20}$/)
-      .transform(BigInt)
-      .refine((id) => id > 0n && id <= UINT64_MAX),
-    peerURLs: z.array(z.string()),
-    isLearner: z.boolean().default(false),
-    name: z.string().default(''),
-    clientURLs: z.array(z.string()).nullish(),
-  }),
-);
-
-const versionSchema = z.object({ etcdserver: z.string(), etcdcluster: z.string(), storage: z.string().default('') });
-const hashSchema = z.object({
-  hash: z.number().int(),
-  revision: z.number().int(),
-  compactRevision: z.number().int(),
-  currentRevision: z.number().int(),
-});
-export type MemberVersion = z.infer<typeof versionSchema>;
-
 /** The members, from the first of the peer URLs that answers; RosterError UNAVAILABLE, with every reason, when none does. */
-export function fetchMembers(urls: readonly string[], options: AskOptions): Promise<ClusterMembers> {
+export async function fetchMembers(urls: readonly string[], options: AskOptions): Promise<ClusterMembers> {
+  const { membersSchema } = await loadSchemas();
   return firstAnswer(urls, '/members', options, ({ body, clusterId }) => {
     const id = idOf(clusterId);
     if (id === undefined) throw new Error(`an answer without ${CLUSTER_ID_HEADER}`);
@@ -71,15 +47,20 @@ export function fetchMembers(urls: readonly string[], options: AskOptions): Prom
 }
 
 /** The versions, from the first of the peer URLs that answers; RosterError UNAVAILABLE, with every reason, when none does. */
-export function fetchVersion(urls: readonly string[], options: AskOptions): Promise<MemberVersion> {
+export async function fetchVersion(urls: readonly string[], options: AskOptions): Promise<MemberVersion> {
+  const { versionSchema } = await loadSchemas();
   return firstAnswer(urls, '/version', options, ({ body }) => versionSchema.parse(JSON.parse(body)));
 }
 
 /** The hash of the keys at `revision`, from the first of the peer URLs that answers; RosterError UNAVAILABLE when none does. */
-export function fetchHash(urls: readonly string[], revision: number, options: AskOptions): Promise<KeysHash> {
+export async function fetchHash(urls: readonly string[], revision: number, options: AskOptions): Promise<KeysHash> {
+  const { hashSchema } = await loadSchemas();
   const path = `/members/hashkv?revision=${revision}`;
   return firstAnswer(urls, path, options, ({ body }) => hashSchema.parse(JSON.parse(body)));
 }
+
+/** A member alone never asks: its start does without the library they are made with. */
+const loadSchemas = () => import('./peer-answers.ts');
 
 interface Answer {
   readonly body: string;
@@ -98,8 +79,9 @@ async function firstAnswer<T>(
       return read(await ask(new URL(path, url), options));
     } catch (error) {
       options.signal?.throwIfAborted();
-      const text = error instanceof z.ZodError || error instanceof SyntaxError ? 'not the answer of a member' : '';
-      reasons.push(`${url}: ${text || (error as Error).message}`);
+      const { name, message } = error as Error;
+      const isOther = name === 'ZodError' || name === 'SyntaxError';
+      reasons.push(`${url}: ${isOther ? 'not the answer of a member' : message}`);
     }
   }
   throw otherError(GrpcStatus.UNAVAILABLE, `no member answers: ${reasons.join('; ') || 'there is no URL to ask'}`);

@@ -3,7 +3,7 @@
  * share, so that none of them has to remember a token. One of an older auth revision is good for nothing.
  */
 import type { KeyObject } from 'node:crypto';
-import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { JWTPayload, JWTVerifyResult } from 'jose';
 import { GrpcStatus, otherError, type RosterError } from '../../core/errors.ts';
 import type { Identity, Tokens } from './tokens.ts';
 
@@ -42,21 +42,19 @@ export class JwtTokens implements Tokens {
       done(valid ? known.identity : undefined);
       return;
     }
-    const { verifyKey, method } = this.#options;
-    void settle(jwtVerify(token, verifyKey, { algorithms: [method] }), (verified) =>
+    void settle(this.#verify(token), (verified) =>
       done(verified instanceof Error ? undefined : this.#accept(token, verified.payload)),
     );
   }
 
   issue(user: string, revision: number, done: (token: string | RosterError) => void): void {
-    const { signKey, method, ttlSeconds } = this.#options;
+    const { signKey, ttlSeconds } = this.#options;
     if (signKey === undefined) {
       done(otherError(GrpcStatus.UNKNOWN, 'auth: token signing attempted with verify-only key'));
       return;
     }
     const claims = { username: user, revision, exp: nowSeconds() + ttlSeconds };
-    const signed = new SignJWT(claims).setProtectedHeader({ alg: method, typ: 'JWT' }).sign(signKey);
-    void settle(signed, (token) => {
+    void settle(this.#sign(claims, signKey), (token) => {
       if (token instanceof Error) done(otherError(GrpcStatus.INTERNAL, 'the token cannot be signed', { cause: token }));
       else done(token);
     });
@@ -65,6 +63,16 @@ export class JwtTokens implements Tokens {
   start(): void {}
 
   close(): void {}
+
+  async #verify(token: string): Promise<JWTVerifyResult> {
+    const { jwtVerify } = await loadJose();
+    return jwtVerify(token, this.#options.verifyKey, { algorithms: [this.#options.method] });
+  }
+
+  async #sign(claims: JWTPayload, key: KeyObject): Promise<string> {
+    const { SignJWT } = await loadJose();
+    return new SignJWT(claims).setProtectedHeader({ alg: this.#options.method, typ: 'JWT' }).sign(key);
+  }
 
   /** Whoever else signs with the key may have put anything into the claims (etcd PR 15676). */
   #accept(token: string, { username, revision, exp }: JWTPayload): Identity | undefined {
@@ -81,6 +89,9 @@ export class JwtTokens implements Tokens {
     return identity;
   }
 }
+
+/** Most members never see such a token: their start does without the library. */
+const loadJose = () => import('jose');
 
 /** Calls `done` with what the promise comes to. What `done` itself throws is a bug: nobody catches it. */
 async function settle<T>(promise: Promise<T>, done: (result: T | Error) => void): Promise<void> {

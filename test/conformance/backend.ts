@@ -68,6 +68,29 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
       backend = place.open();
     }
 
+    it('lends the rows that it would give', async () => {
+      const large = (i: number) => String.fromCharCode(i).repeat(i % 7 === 0 ? 70_000 : 1 + 300 * (i % 3));
+      for (let i = 0; i < 50; i += 2) backend.put('key', `k${i + 100}`, bytes(large(i)));
+      await commit(backend);
+      for (let i = 1; i < 50; i += 2) backend.put('key', `k${i + 100}`, bytes(large(i)));
+      backend.put('key', 'k104', bytes('new'));
+      backend.delete('key', 'k106');
+      const lent: [ByteString, ByteString][] = [];
+      backend.scanLent('key', 'k101', 'k140', (key, value) => {
+        lent.push([key, toByteString(value)]);
+        return lent.length < 30;
+      });
+      expect(lent).toEqual(rowsOf(backend, 'key', 'k101', 'k140', 30));
+      expect(lent.length).toBe(30);
+      // What is given is nobody else's, before as after.
+      const given: Uint8Array[] = [];
+      backend.scan('key', 'k100', 'k110', (_key, value) => given.push(value) > 0);
+      backend.scanLent('key', '', undefined, () => true);
+      expect(given.map((value) => toByteString(value))).toEqual(
+        rowsOf(backend, 'key', 'k100', 'k110').map(([, v]) => v),
+      );
+    });
+
     it('reads its own writes, committed or not', async () => {
       backend.put('meta', 'a', bytes('1'));
       expect(backend.get('meta', 'a')).toEqual(bytes('1'));

@@ -4,7 +4,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { LogDisk } from '../../core/log/disk.ts';
-import { FrameKind, frameSeed, SEGMENT_HEADER_BYTES, segmentName } from '../../core/log/format.ts';
+import { FrameKind, frameSeed, SEGMENT_HEADER_BYTES, segmentName, viewOf } from '../../core/log/format.ts';
 import { MemoryDisk } from '../../core/log/memory-disk.ts';
 import { type Recovered, recover } from '../../core/log/recover.ts';
 import { loadSegment, readFrame } from '../../core/log/scan.ts';
@@ -110,7 +110,7 @@ export class BigLog {
     for (let from = SEGMENT_HEADER_BYTES; ; ) {
       const frame = readFrame(disk, segment, from, seed, undefined);
       if (frame === undefined || frame.header.kind === FrameKind.SEAL) return;
-      const view = new DataView(frame.payload.buffer);
+      const view = viewOf(frame.payload);
       const commit = view.getUint32(16, true);
       const lastIndex = this.#lastIndexAfter(commit, frame.payload);
       this.#frames.push({ name: segmentName(number), from, to: frame.end, lastIndex, commit });
@@ -120,7 +120,7 @@ export class BigLog {
 
   #lastIndexAfter(commit: number, payload: Uint8Array): number {
     let count = 0;
-    const view = new DataView(payload.buffer);
+    const view = viewOf(payload);
     for (let at = 40; at < payload.length; at += 24 + view.getUint32(at, true)) count++;
     return commit + count;
   }

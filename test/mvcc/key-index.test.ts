@@ -45,7 +45,7 @@ describe('KeyIndex', () => {
 
   it('says what a compaction supersedes', () => {
     const { entry } = sample();
-    const [first, second, third] = entry.generations;
+    const [first, second, third] = [0, 1, 2].map((i) => entry.generation(i));
     expect([1, 2, 3, 4, 5, 6, 7].map((main) => first!.superseded(main))).toEqual([0, 0, 0, 1, 1, 2, 3]);
     expect([5, 6, 8, 9, 10].map((main) => second!.superseded(main))).toEqual([0, 0, 0, 1, 2]);
     expect([11, 12, 99].map((main) => third!.superseded(main))).toEqual([0, 0, 0]);

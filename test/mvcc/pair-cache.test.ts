@@ -10,7 +10,7 @@ function pair(key: string, bytes: number): KeyValue {
 describe('PairCache', () => {
   it('never holds more than its limit, and what was read stays longer', () => {
     const cache = new PairCache(10_000);
-    const entries = Array.from({ length: 50 }, (_, i) => new KeyIndex(`k${i}`));
+    const entries = Array.from({ length: 50 }, (_, i) => new KeyIndex(`k${i}`, 2, 1, false, 2, 0));
     for (const entry of entries) {
       cache.keep(entry, pair(entry.key, 700));
       expect(cache.bytes).toBeLessThanOrEqual(10_000);
@@ -22,8 +22,8 @@ describe('PairCache', () => {
   });
 
   it('holds exactly as much as fits', () => {
-    const one = new KeyIndex('a');
-    const other = new KeyIndex('b');
+    const one = new KeyIndex('a', 2, 1, false, 2, 0);
+    const other = new KeyIndex('b', 2, 1, false, 2, 0);
     const size = 2 + 100 + 300;
     const cache = new PairCache(2 * size);
     cache.keep(one, pair('a', 100));
@@ -36,7 +36,7 @@ describe('PairCache', () => {
 
   it('replaces and forgets without losing count', () => {
     const cache = new PairCache(10_000);
-    const entry = new KeyIndex('a');
+    const entry = new KeyIndex('a', 2, 1, false, 2, 0);
     for (let i = 0; i < 1000; i++) cache.keep(entry, pair('a', i % 500));
     cache.forget(entry);
     cache.forget(entry);
@@ -46,7 +46,7 @@ describe('PairCache', () => {
 
   it('does not keep a pair over the limit for one', () => {
     const cache = new PairCache(2 * CACHED_PAIR_BYTES_MAX);
-    const entry = new KeyIndex('a');
+    const entry = new KeyIndex('a', 2, 1, false, 2, 0);
     cache.keep(entry, pair('a', CACHED_PAIR_BYTES_MAX - 302));
     expect(entry.cached).toBeDefined();
     cache.keep(entry, pair('a', CACHED_PAIR_BYTES_MAX - 301));
