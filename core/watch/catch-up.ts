@@ -8,9 +8,9 @@
 import type { KvStore, RevisionEvents } from '../mvcc/kv-store.ts';
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
+import { Delivery } from './delivery.ts';
 import type { WatchLimits } from './limits.ts';
-import type { PreviousPairs } from './previous-pairs.ts';
-import { encodedEvent, eventBytes, revisionOf } from './responses.ts';
+import { eventBytes } from './responses.ts';
 import type { WatchStream } from './watch-stream.ts';
 import type { Watcher } from './watcher.ts';
 import { WatcherIndex } from './watcher-index.ts';
@@ -20,9 +20,12 @@ const FIRST_SLICE_REVISIONS = 64;
 /** Bytes of events that weigh as much as one more event. */
 const BYTES_PER_COST = 1024;
 
+/** Where history is read. */
+type History = Pick<KvStore, 'revision' | 'compactRevision' | 'events' | 'at'>;
+
 export class CatchUp {
-  #store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>;
-  readonly #previous: PreviousPairs;
+  #store: History;
+  readonly #delivery: Delivery;
   readonly #limits: Readonly<WatchLimits>;
   readonly #onSynced: (watcher: Watcher) => void;
   /** Every watcher here. */
@@ -34,22 +37,18 @@ export class CatchUp {
   #furthestFirst = true;
   #cost = 0;
 
-  constructor(
-    store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>,
-    previous: PreviousPairs,
-    limits: Readonly<WatchLimits>,
-    onSynced: (watcher: Watcher) => void,
-  ) {
+  constructor(store: History, limits: Readonly<WatchLimits>, onSynced: (watcher: Watcher) => void) {
     this.#store = store;
-    this.#previous = previous;
+    this.#delivery = new Delivery(store);
     this.#limits = limits;
     this.#onSynced = onSynced;
     this.#sliceRevisions = Math.min(FIRST_SLICE_REVISIONS, limits.sliceRevisionsMax);
   }
 
   /** From now on history is read from here: it holds the same, as far as it is not compacted, and more. */
-  replaceStore(store: Pick<KvStore, 'revision' | 'compactRevision' | 'events'>): void {
+  replaceStore(store: History): void {
     this.#store = store;
+    this.#delivery.replaceStore(store);
   }
 
   /** Watchers here. */
@@ -92,7 +91,6 @@ export class CatchUp {
     this.#cost = 0;
     for (const batch of batches) this.#collect(batch, from);
     this.#send(this.#within(from, next), next);
-    this.#previous.clear();
     this.#adapt();
     return this.waiting;
   }
@@ -130,14 +128,15 @@ export class CatchUp {
     for (const event of events) {
       matched.length = 0;
       this.#index.match(event.kv!.key, matched);
+      const encoded = this.#delivery.take(event);
       for (const watcher of matched) {
         const { nextRevision } = watcher;
         if (nextRevision < from || nextRevision > revision) continue;
         if (watcher.stream.blocked || !watcher.wants(event)) continue;
-        watcher.pending.push(watcher.prevKv ? this.#previous.withPrevious(event) : encodedEvent(event));
+        this.#delivery.give(watcher);
         this.#cost++;
       }
-      this.#cost += 1 + eventBytes(encodedEvent(event)) / BYTES_PER_COST;
+      this.#cost += 1 + eventBytes(encoded) / BYTES_PER_COST;
     }
   }
 
@@ -154,13 +153,12 @@ export class CatchUp {
 
   #send(watchers: readonly Watcher[], next: number): void {
     const { revision } = this.#store;
+    for (const watcher of watchers) watcher.nextRevision = next;
+    this.#delivery.send(revision, (watcher, unsent) => {
+      watcher.nextRevision = unsent;
+    });
     for (const watcher of watchers) {
-      const events = watcher.takePending();
-      if (watcher.gone) continue;
-      const sent = events.length === 0 ? 0 : watcher.stream.deliver(watcher, events, revision);
-      if (watcher.gone) continue;
-      watcher.nextRevision = sent < events.length ? revisionOf(events[sent]!) : next;
-      if (watcher.nextRevision <= revision) continue;
+      if (watcher.gone || watcher.nextRevision <= revision) continue;
       this.delete(watcher);
       watcher.synced = true;
       this.#onSynced(watcher);

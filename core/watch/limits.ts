@@ -3,6 +3,8 @@
 export interface WatchLimits {
   /** Bytes of a response above which whole revisions go into the next one, and fragments are cut. */
   responseBytesMax: number;
+  /** Bytes of responses with the same events that one stream is given at once; one response is, however large it is. */
+  copiesBytesMax: number;
   /** Watches of one stream. */
   watchersPerStreamMax: number;
   /** Answers to requests that a stream may owe a peer that does not read. One more ends the stream. */
@@ -21,6 +23,7 @@ const RESPONSE_SLACK_BYTES = 512 * 1024;
 
 export const WATCH_LIMITS: Readonly<WatchLimits> = {
   responseBytesMax: REQUEST_BYTES + RESPONSE_SLACK_BYTES,
+  copiesBytesMax: 16 * 1024,
   watchersPerStreamMax: 100_000,
   unreadAnswersMax: 1_000,
   sliceRevisionsMax: 1_000,

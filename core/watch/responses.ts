@@ -8,7 +8,7 @@ import { Event, type WatchResponse } from '../wire/messages.ts';
 export const NO_WATCH = -1n;
 
 /** Room for everything in a response but its events: six varints of ten bytes, two flags, tags and lengths. */
-const ENVELOPE_BYTES = 80;
+export const ENVELOPE_BYTES = 80;
 /** Tag and length of one event. */
 const EVENT_FRAME_BYTES = 6;
 
@@ -66,6 +66,11 @@ export function revisionsThatFit(events: readonly Event[], start: number, bytesM
     i = next;
   }
   return end;
+}
+
+/** How many responses of `responseBytes` are sent at once; at least one. */
+export function copiesThatFit(responseBytes: number, bytesMax: number): number {
+  return Math.max(1, Math.floor(bytesMax / responseBytes));
 }
 
 /** The end of the longest run of events from `start`, below `limit`, that fits into `bytesMax`; at least one event. */

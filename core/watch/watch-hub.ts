@@ -8,9 +8,8 @@ import type { KvStore, RevisionEvents } from '../mvcc/kv-store.ts';
 import { assert } from '../util/assert.ts';
 import type { Event } from '../wire/messages.ts';
 import { CatchUp } from './catch-up.ts';
+import { Delivery } from './delivery.ts';
 import { WATCH_LIMITS, type WatchLimits } from './limits.ts';
-import { PreviousPairs } from './previous-pairs.ts';
-import { encodedEvent } from './responses.ts';
 import { type WatchSink, WatchStream } from './watch-stream.ts';
 import type { Watcher } from './watcher.ts';
 import { WatcherIndex } from './watcher-index.ts';
@@ -34,12 +33,11 @@ export class WatchHub {
   readonly #onWork: (() => void) | undefined;
   readonly #synced = new WatcherIndex();
   readonly #catchUp: CatchUp;
-  readonly #previous: PreviousPairs;
+  readonly #delivery: Delivery;
   /** Streams with a watcher that wants progress, the one due first in front. */
   readonly #progress = new Set<WatchStream>();
-  /** Scratch of `notify`. */
+  /** Scratch of `#collect`. */
   readonly #matched: Watcher[] = [];
-  readonly #touched: Watcher[] = [];
   #streams = 0;
 
   constructor(options: WatchHubOptions) {
@@ -49,8 +47,8 @@ export class WatchHub {
     this.#clock = options.clock;
     this.#progressIntervalMs = options.progressIntervalMs;
     this.#onWork = options.onWork;
-    this.#previous = new PreviousPairs(options.store);
-    this.#catchUp = new CatchUp(options.store, this.#previous, this.limits, (watcher) => this.#synced.add(watcher));
+    this.#delivery = new Delivery(options.store);
+    this.#catchUp = new CatchUp(options.store, this.limits, (watcher) => this.#synced.add(watcher));
   }
 
   /** The store's revision. */
@@ -74,14 +72,7 @@ export class WatchHub {
   notify(batch: RevisionEvents): void {
     if (this.#synced.size === 0) return;
     for (const event of batch.events) this.#collect(event, batch.revision);
-    for (const watcher of this.#touched) {
-      const events = watcher.takePending();
-      if (watcher.gone) continue;
-      const sent = watcher.stream.deliver(watcher, events, batch.revision);
-      if (sent < events.length && !watcher.gone) this.#fallBehind(watcher, batch.revision);
-    }
-    this.#touched.length = 0;
-    this.#previous.clear();
+    this.#delivery.send(batch.revision, this.#fallBehind);
   }
 
   /**
@@ -94,7 +85,7 @@ export class WatchHub {
     assert(store.revision >= told, 'revisions never go back');
     this.#store = store;
     this.#catchUp.replaceStore(store);
-    this.#previous.replaceStore(store);
+    this.#delivery.replaceStore(store);
     for (const watcher of this.#synced.all()) {
       const from = Math.max(told + 1, watcher.startRevision);
       if (from <= store.revision) this.#fallBehind(watcher, from);
@@ -163,22 +154,22 @@ export class WatchHub {
     const matched = this.#matched;
     matched.length = 0;
     this.#synced.match(event.kv!.key, matched);
+    if (matched.length > 0) this.#delivery.take(event);
     for (const watcher of matched) {
       if (revision < watcher.startRevision || !watcher.wants(event)) continue;
       if (watcher.stream.blocked) {
         this.#fallBehind(watcher, revision);
         continue;
       }
-      if (watcher.pending.length === 0) this.#touched.push(watcher);
-      watcher.pending.push(watcher.prevKv ? this.#previous.withPrevious(event) : encodedEvent(event));
+      this.#delivery.give(watcher);
     }
   }
 
-  #fallBehind(watcher: Watcher, revision: number): void {
+  readonly #fallBehind = (watcher: Watcher, revision: number): void => {
     assert(watcher.synced, 'only a synced watcher falls behind');
     this.#synced.delete(watcher);
     this.#addUnsynced(watcher, revision);
-  }
+  };
 
   #addUnsynced(watcher: Watcher, revision: number): void {
     const idle = !this.#catchUp.waiting;

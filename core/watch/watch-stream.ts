@@ -8,8 +8,18 @@ import { GrpcStatus, otherError, type RosterError, rosterError } from '../errors
 import { assert } from '../util/assert.ts';
 import type { ByteString } from '../util/bytes.ts';
 import type { Event, WatchCreateRequest, WatchResponse } from '../wire/messages.ts';
+import type { Unsent } from './delivery.ts';
+import type { EventList } from './event-list.ts';
 import { OPEN_END } from './interval-tree.ts';
-import { eventsResponse, eventsThatFit, NO_WATCH, revisionsThatFit, watchResponse } from './responses.ts';
+import {
+  copiesThatFit,
+  eventsResponse,
+  eventsThatFit,
+  NO_WATCH,
+  revisionOf,
+  revisionsThatFit,
+  watchResponse,
+} from './responses.ts';
 import type { WatchHub } from './watch-hub.ts';
 import { type KeyRange, Watcher } from './watcher.ts';
 
@@ -17,6 +27,11 @@ import { type KeyRange, Watcher } from './watcher.ts';
 export interface WatchSink {
   /** False: taken, but the peer is slow; no events come until {@link WatchStream.drained} is called. */
   send(response: WatchResponse): boolean;
+  /**
+   * The same once for each of `ids`, as the watch id of `response`: which others share, so that what is done to it is
+   * done alike by all. Absent where that costs as much as sending each by itself.
+   */
+  sendCopies?(response: WatchResponse, ids: readonly bigint[]): boolean;
 }
 
 /** The smallest key there is: what an empty key of a watch means. */
@@ -37,6 +52,8 @@ export class WatchStream {
   #closed = false;
   #unreadAnswers = 0;
 
+  /** For a delivery: watchers that have something pending. */
+  readonly due: Watcher[] = [];
   /** For the hub: watchers behind in history. */
   readonly unsynced = new Set<Watcher>();
   /** For the hub: watchers that asked for progress notifications. */
@@ -156,20 +173,24 @@ export class WatchStream {
 
   // ---- for the hub
 
-  /**
-   * Sends `events`, of whole revisions in order, to one watcher, as far as the sink takes them. Returns the index of
-   * the first event not sent; `events.length` when all are, or when the watcher went away meanwhile.
-   */
-  deliver(watcher: Watcher, events: Event[], revision: number): number {
-    const bytesMax = this.#hub.limits.responseBytesMax;
-    for (let start = 0; start < events.length; ) {
-      if (this.#blocked) return start;
-      const end = revisionsThatFit(events, start, bytesMax);
-      this.#deliverRun(watcher, events, start, end, revision);
-      if (watcher.gone) return events.length;
-      start = end;
+  /** Sends its watchers what is due, of whole revisions each, as far as the sink takes it. */
+  deliver(revision: number, unsent: Unsent): void {
+    const { due } = this;
+    const { responseBytesMax } = this.#hub.limits;
+    const copies = this.#sink.sendCopies !== undefined;
+    for (let i = 0; i < due.length; ) {
+      const watcher = due[i]!;
+      const list = watcher.pending;
+      if (list === undefined) i++;
+      else if (copies && !this.#blocked && list.holders > 1 && list.responseBytes <= responseBytesMax) {
+        i = this.#deliverCopies(list, i, revision);
+      } else {
+        watcher.pending = undefined;
+        this.#deliverTo(watcher, list.toArray(), revision, unsent);
+        i++;
+      }
     }
-    return events.length;
+    due.length = 0;
   }
 
   /** Sends a response without events to a watcher of this stream that is synced: everything up to `revision` is out. */
@@ -227,11 +248,43 @@ export class WatchStream {
 
   #remove(watcher: Watcher): void {
     watcher.gone = true;
-    watcher.pending = [];
+    watcher.pending = undefined;
     this.#watchers.delete(watcher.id);
     this.#future.delete(watcher);
     if (this.#rest.length > 0) this.#rest = this.#rest.filter((response) => response.watch_id !== watcher.id);
     if (watcher.begun) this.#hub.end(watcher);
+  }
+
+  /** Sends `list` to all who are due from `start` on and get the same, up to a limit. Returns who is next. */
+  #deliverCopies(list: EventList, start: number, revision: number): number {
+    const { due } = this;
+    const end = Math.min(due.length, start + copiesThatFit(list.responseBytes, this.#hub.limits.copiesBytesMax));
+    const ids: bigint[] = [];
+    let next = start;
+    for (; next < end; next++) {
+      const watcher = due[next]!;
+      if (watcher.pending !== list) break;
+      watcher.pending = undefined;
+      watcher.quiet = false;
+      ids.push(watcher.id);
+    }
+    if (!this.#sink.sendCopies!(list.response(revision), ids)) this.#block();
+    return next;
+  }
+
+  /** Sends events to one watcher; as several responses if they are too large for one. */
+  #deliverTo(watcher: Watcher, events: Event[], revision: number, unsent: Unsent): void {
+    const bytesMax = this.#hub.limits.responseBytesMax;
+    for (let start = 0; start < events.length; ) {
+      if (this.#blocked) {
+        unsent(watcher, revisionOf(events[start]!));
+        return;
+      }
+      const end = revisionsThatFit(events, start, bytesMax);
+      this.#deliverRun(watcher, events, start, end, revision);
+      if (watcher.gone) return;
+      start = end;
+    }
   }
 
   /** Sends events `start..end` as one response, or as fragments if it is too large and the client can join them. */

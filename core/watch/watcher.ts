@@ -1,6 +1,7 @@
 /** One watch of one stream: what it asks for and how far it has got. Owns no queue: what it has yet to see is history. */
 import type { ByteString } from '../util/bytes.ts';
 import { type Event, EventType, FilterType, type WatchCreateRequest } from '../wire/messages.ts';
+import type { EventList } from './event-list.ts';
 import type { WatchStream } from './watch-stream.ts';
 
 /** `rangeEnd` as in a request: '' one key, '\0' no end, else the exclusive end. */
@@ -35,8 +36,8 @@ export class Watcher {
   quiet = true;
   /** Cancelled, or its stream closed. */
   gone = false;
-  /** Scratch of one delivery: the events collected for it, not yet sent. */
-  pending: Event[] = [];
+  /** Scratch of one delivery: the events given to it, not yet sent. */
+  pending: EventList | undefined = undefined;
 
   constructor(
     stream: WatchStream,
@@ -62,12 +63,5 @@ export class Watcher {
   /** Whether `event`, whose key is in range, passes the filters. */
   wants(event: Event): boolean {
     return event.type === EventType.values.PUT ? !this.#noPut : !this.#noDelete;
-  }
-
-  /** Takes the collected events. */
-  takePending(): Event[] {
-    const events = this.pending;
-    this.pending = [];
-    return events;
   }
 }

@@ -1,11 +1,14 @@
 /** A call with a stream of messages in either direction. Owns the method's handler; call.ts has the rest. */
 import type { RosterError } from '../../core/errors.ts';
 import { GrpcStatus } from '../../core/errors.ts';
+import { allocateBytes } from '../../core/util/bytes.ts';
 import { encode } from '../../core/wire/binary.ts';
 import type { CloseReason, Http2Stream } from '../http2/stream.ts';
+import { Copies } from '../rpc/copies.ts';
 import type { Responder, StreamHandler, StreamMethod } from '../rpc/service.ts';
 import { Call, type CallEnvironment, prefixed } from './call.ts';
 import { none, tooMany } from './cardinality.ts';
+import { stencilOf } from './copies.ts';
 import { decodeRequest } from './decode.ts';
 import { PREFIX_BYTES } from './message-reader.ts';
 import { RESPONSE_HEADERS } from './status.ts';
@@ -13,6 +16,7 @@ import { RESPONSE_HEADERS } from './status.ts';
 /** What the method sees of the way out. */
 class CallResponder implements Responder<object> {
   readonly #call: StreamCall;
+  readonly takesCopies = true;
   onDrain: (() => void) | undefined;
 
   constructor(call: StreamCall) {
@@ -94,7 +98,17 @@ export class StreamCall extends Call {
   send(response: object): boolean {
     if (this.over) return true;
     if (!this.stream.headersSent) this.stream.sendHeaders(RESPONSE_HEADERS);
+    if (response instanceof Copies) return this.#sendCopies(response);
     return this.stream.sendData(prefixed(encode(this.#method.response, response, PREFIX_BYTES)));
+  }
+
+  #sendCopies(copies: Copies): boolean {
+    const stencil = stencilOf(this.#method.response, copies);
+    const bytes = stencil.bytesFor(copies.values);
+    const room = this.stream.room(bytes);
+    const into = room ?? allocateBytes(bytes);
+    stencil.write(copies.values, into);
+    return room !== undefined || this.stream.sendData(into);
   }
 
   endWith(error: RosterError | undefined): void {

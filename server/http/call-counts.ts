@@ -4,6 +4,7 @@
  */
 import { RosterError } from '../../core/errors.ts';
 import { DurationHistogram } from '../duration-histogram.ts';
+import { Copies } from '../rpc/copies.ts';
 import { GO_STATUS_NAMES } from '../rpc/go-status.ts';
 import type { CallContext, Method, StreamMethod, UnaryMethod } from '../rpc/service.ts';
 import { ClientRequests } from './client-requests.ts';
@@ -120,7 +121,7 @@ function countStream(method: StreamMethod, count: CallCounts, clients: ClientReq
       clients.add(method.kind, call);
       const { end, send } = responder;
       responder.send = (response) => {
-        count.sent++;
+        count.sent += response instanceof Copies ? response.values.length : 1;
         return send.call(responder, response);
       };
       responder.end = (error) => {

@@ -1,14 +1,17 @@
 /**
- * The bytes on their way to one socket: collects everything written in a turn of the event loop and hands it over in one
- * write. Owns the buffer and the flush; knows nothing of frames.
+ * The bytes on their way to one socket: collects what is written in a turn of the event loop and hands it over in one
+ * write, or in several when it is much: then the peer reads while the rest is made. Owns the buffer and the flush; knows
+ * nothing of frames.
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 const BUFFER_BYTES_MIN = 1024;
-const BUFFER_BYTES_MAX = 64 * 1024;
-/** A buffer up to this size is kept for the next turn. */
-const BUFFER_BYTES_KEPT = 16 * 1024;
+/**
+ * A buffer of this size that is full is handed over. With 10,000 watchers of one key on 100 connections, 33 kB for each,
+ * that delivers a third more events each second than one write at the end of the turn, for the same processor time.
+ */
+const BUFFER_BYTES_MAX = 16 * 1024;
 /** Payloads from this size on are handed to the socket as they are instead of copied. */
 export const REFERENCE_BYTES_MIN = 8 * 1024;
 
@@ -23,7 +26,7 @@ const NOTHING = Buffer.alloc(0);
 const dirty: Output[] = [];
 
 function flushDirty(): void {
-  for (let i = 0; i < dirty.length; i++) dirty[i]!.flush();
+  for (let i = 0; i < dirty.length; i++) dirty[i]!.turnEnds();
   dirty.length = 0;
 }
 
@@ -85,7 +88,7 @@ export class Output {
   }
 
   #grow(bytes: number): number {
-    if (this.#length > 0 && this.#length + bytes > BUFFER_BYTES_MAX) this.#seal();
+    if (this.#length + bytes > BUFFER_BYTES_MAX) this.flush();
     let size = Math.max(BUFFER_BYTES_MIN, this.buffer.length);
     while (size < this.#length + bytes) size *= 2;
     if (size !== this.buffer.length) {
@@ -113,17 +116,23 @@ export class Output {
     if (dirty.push(this) === 1) process.nextTick(flushDirty);
   }
 
+  /** For the end of the turn in which something was written. */
+  turnEnds(): void {
+    this.#scheduled = false;
+    this.flush();
+  }
+
   /** Hands everything to the socket now. */
   flush(): void {
-    this.#scheduled = false;
-    if (this.#closed || this.#length + this.#sealedBytes === 0) return;
+    if (this.#closed) this.#drop();
+    if (this.#length + this.#sealedBytes === 0) return;
     const socket = this.#socket;
     this.flushedBytes += this.#length + this.#sealedBytes;
     if (this.#sealed.length === 0) {
       const all = this.#length === this.buffer.length ? this.buffer : this.buffer.subarray(0, this.#length);
       this.#length = 0;
       if (!socket.write(all)) this.blocked = true;
-      if (!this.#reuses || socket.writableLength > 0 || this.buffer.length > BUFFER_BYTES_KEPT) this.buffer = NOTHING;
+      if (!this.#reuses || socket.writableLength > 0 || this.buffer.length > BUFFER_BYTES_MAX) this.buffer = NOTHING;
     } else {
       this.#seal();
       const pieces = this.#sealed;
@@ -139,6 +148,10 @@ export class Output {
   /** Drops what is not handed over; later writes go nowhere. */
   close(): void {
     this.#closed = true;
+    this.#drop();
+  }
+
+  #drop(): void {
     this.#sealed = [];
     this.#sealedBytes = 0;
     this.#length = 0;

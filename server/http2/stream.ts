@@ -155,6 +155,20 @@ export class Http2Stream {
     return this.#enqueue(sent === 0 ? chunk : chunk.subarray(sent));
   }
 
+  /**
+   * Memory for the next `bytes` bytes of the body, to be filled before anything else happens; they count as sent. None
+   * when they would have to wait or do not fit one frame: send them with `sendData` then.
+   */
+  room(bytes: number): Uint8Array | undefined {
+    const sender = this.#sender;
+    if (this.closed || this.#queuedBytes > 0 || bytes > FRAME_BYTES_MAX) return undefined;
+    if (bytes > this.sendWindow || bytes > sender.window || !sender.open) return undefined;
+    assert(this.#headersSent && !this.#ended, 'room: outside the body');
+    this.sendWindow -= bytes;
+    const at = sender.dataFrame(this.id, bytes, false);
+    return sender.output.buffer.subarray(at, at + bytes);
+  }
+
   /** Ends the response with a trailer section. */
   sendTrailers(block: Uint8Array): void {
     if (this.closed) return;

@@ -12,7 +12,7 @@ export interface ListFormat {
   readonly lines: boolean;
 }
 
-export class ListAnswer<Res> implements Responder<Res> {
+export class ListAnswer<Res extends object> implements Responder<Res> {
   onDrain: (() => void) | undefined;
   /** The reader has gone. */
   onLeave: () => void = () => {};

@@ -141,7 +141,7 @@ function sorting(parameters: Parameters): Pick<m.RangeRequest, 'sort_order' | 's
   return { sort_target: m.SortTarget.values[target], sort_order };
 }
 
-function streamed<Res>(
+function streamed<Res extends object>(
   {
     format,
     entries,

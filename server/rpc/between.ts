@@ -41,6 +41,10 @@ export class Between implements Responder<object>, StreamHandler<object> {
     this.#responder.onDrain = run;
   }
 
+  get takesCopies(): boolean {
+    return this.#responder.takesCopies === true;
+  }
+
   send(response: object): boolean {
     return this.#responder.send(response);
   }

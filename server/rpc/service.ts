@@ -6,6 +6,7 @@ import type { RosterError } from '../../core/errors.ts';
 import type { ApplyResult } from '../../core/node/machine.ts';
 import type { ProposedRequest } from '../../core/node/node.ts';
 import type { MessageType } from '../../core/wire/schema.ts';
+import type { Copies } from './copies.ts';
 
 /** The circumstances of one call. */
 export interface CallContext {
@@ -70,9 +71,11 @@ export function unary<Req extends object, Res extends object>(
 export type UnaryDone<Res> = (result: Res | RosterError) => void;
 
 /** The way out of a streaming call. */
-export interface Responder<Res> {
+export interface Responder<Res extends object> {
   /** Sends one response. False: it is queued, but the peer is slow; hold back until `onDrain` fires. */
-  send(response: Res): boolean;
+  send(response: Res | Copies<Res>): boolean;
+  /** Whether `send` may be given Copies (copies.ts): otherwise each is to be sent by itself. */
+  readonly takesCopies?: boolean;
   /** Called when a `send` that returned false has been worked off. */
   onDrain: (() => void) | undefined;
   /** Ends the call, OK without an error. Later sends are ignored. */

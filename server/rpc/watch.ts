@@ -3,10 +3,11 @@
  * leave to read all it asks for, as it asks for it, and ends when that leave does.
  */
 import { GrpcStatus, otherError, type RosterError } from '../../core/errors.ts';
-import type { WatchStream } from '../../core/watch/watch-stream.ts';
+import type { WatchSink, WatchStream } from '../../core/watch/watch-stream.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
 import { completed, type RpcContext } from './context.ts';
+import { Copies } from './copies.ts';
 import { goStatusText } from './go-status.ts';
 import type { CallContext, Method, Responder, StreamHandler, StreamMethod } from './service.ts';
 
@@ -24,6 +25,13 @@ export function watchMethods(context: RpcContext): Method[] {
   return [watch];
 }
 
+function sinkOf(context: RpcContext, responder: Responder<m.WatchResponse>): WatchSink {
+  const complete = (response: m.WatchResponse) => completed(context, response) as m.WatchResponse;
+  const send = (response: m.WatchResponse) => responder.send(complete(response));
+  if (responder.takesCopies !== true) return { send };
+  return { send, sendCopies: (response, ids) => responder.send(new Copies(complete(response), 'watch_id', ids)) };
+}
+
 class WatchCall implements StreamHandler<m.WatchRequest> {
   readonly #context: RpcContext;
   readonly #call: CallContext;
@@ -38,9 +46,7 @@ class WatchCall implements StreamHandler<m.WatchRequest> {
     this.#context = context;
     this.#call = call;
     this.#responder = responder;
-    this.#stream = context.machine.hub.stream({
-      send: (response) => responder.send(completed(context, response) as m.WatchResponse),
-    });
+    this.#stream = context.machine.hub.stream(sinkOf(context, responder));
     responder.onDrain = () => this.#stream.drained();
     this.#stopListening = context.security.onChange(() => this.#authChanged());
   }

@@ -22,7 +22,7 @@ import { type RunningRoster, startRoster } from '../support/roster.ts';
 const call: CallContext = { metadata: () => undefined, remote: 'a test', cancelled: false, onCancel: () => {} };
 
 /** What a stream was answered. */
-class Answers<Res> implements Responder<Res> {
+class Answers<Res extends object> implements Responder<Res> {
   onDrain: (() => void) | undefined;
   readonly responses: Res[] = [];
   ended: RosterError | undefined;

@@ -61,6 +61,48 @@ describe('what we send', () => {
     client.destroy();
   });
 
+  it('goes out in one write at the end of a turn, and before when it is much', async () => {
+    const client = await quiet({}, [[Setting.INITIAL_WINDOW_SIZE, 1_000_000]]);
+    await client.send(headers(1));
+    const stream = client.streams[0]!;
+    stream.sendHeaders(OK);
+    await settle();
+    const parts = Array.from({ length: 60 }, (_, i) => Buffer.alloc(991, i)); // 1,000 with the frame's header
+    const writesOf = async (some: readonly Buffer[]) => {
+      client.writes = 0;
+      for (const part of some) stream.sendData(part);
+      const before = client.writes;
+      await settle();
+      return [before, client.writes];
+    };
+    expect(await writesOf(parts.slice(0, 16))).toEqual([0, 1]);
+    expect(await writesOf(parts.slice(16, 33))).toEqual([1, 2]);
+    expect(await writesOf(parts.slice(33))).toEqual([1, 2]);
+    expect(client.body(1)).toEqual(Buffer.concat(parts));
+    client.destroy();
+  });
+
+  it('may be written in place while nothing has to wait, and is no other', async () => {
+    const client = await quiet({}, [[Setting.INITIAL_WINDOW_SIZE, 30_000]]);
+    await client.send(headers(1));
+    const stream = client.streams[0]!;
+    stream.sendHeaders(OK);
+    expect(stream.room(16_385)).toBeUndefined();
+    stream.room(16_384)!.fill(0x61);
+    stream.room(10_000)!.fill(0x62);
+    expect(stream.room(3_617)).toBeUndefined();
+    stream.sendData(Buffer.alloc(3_617, 'c'));
+    expect(stream.room(1)).toBeUndefined();
+    await client.send(windowUpdate(1, 2));
+    stream.room(1)!.fill(0x64);
+    expect(stream.room(1)).toBeUndefined();
+    await settle();
+    expect(client.body(1).toString()).toBe(`${'a'.repeat(16_384)}${'b'.repeat(10_000)}${'c'.repeat(3_617)}d`);
+    stream.reset(ErrorCode.CANCEL);
+    expect(stream.room(1)).toBeUndefined();
+    client.destroy();
+  });
+
   it('gives streams that wait for the connection their turns', async () => {
     const client = await quiet({}, [[Setting.INITIAL_WINDOW_SIZE, 10_000_000]]);
     await client.send(headers(1), headers(3), headers(5));

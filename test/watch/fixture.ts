@@ -25,6 +25,20 @@ export class RecordingSink {
   }
 }
 
+/** One that is given responses to several watches at once, and takes them all. */
+export class CopyingSink extends RecordingSink {
+  /** Responses as they came, and to whom. */
+  readonly copies: { response: m.WatchResponse; ids: readonly bigint[] }[] = [];
+
+  sendCopies(response: m.WatchResponse, ids: readonly bigint[]): boolean {
+    this.copies.push({ response, ids });
+    this.room -= ids.length - 1;
+    for (const watch_id of ids) this.got.push({ ...response, watch_id });
+    this.onSend?.(response);
+    return --this.room > 0;
+  }
+}
+
 export interface Client {
   sink: RecordingSink;
   stream: WatchStream;
@@ -36,6 +50,11 @@ export function harness(watch: Partial<WatchLimits> = {}): Harness {
 
 export function connect(h: Harness): Client {
   const sink = new RecordingSink();
+  return { sink, stream: h.machine.hub.stream(sink) };
+}
+
+export function connectCopying(h: Harness): { sink: CopyingSink; stream: WatchStream } {
+  const sink = new CopyingSink();
   return { sink, stream: h.machine.hub.stream(sink) };
 }
 

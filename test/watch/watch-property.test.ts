@@ -38,7 +38,11 @@ const tally = {
   stops: 0,
   previous: 0,
   caughtUp: 0,
+  copies: 0,
 };
+
+/** Responses that went out with others like them. */
+let together = 0;
 
 class Peer {
   readonly stream: WatchStream;
@@ -55,10 +59,11 @@ class Peer {
   room = Number.POSITIVE_INFINITY;
   closed = false;
 
-  constructor(h: Harness, past: Past) {
+  constructor(h: Harness, past: Past, copying: boolean) {
     this.#h = h;
     this.#past = past;
-    this.stream = h.machine.hub.stream({ send: (response) => this.#receive(response) });
+    const send = (response: m.WatchResponse) => this.#receive(response);
+    this.stream = h.machine.hub.stream(copying ? { send, sendCopies: this.#receiveCopies } : { send });
   }
 
   create(request: m.WatchCreateRequest): void {
@@ -100,6 +105,20 @@ class Peer {
     }
     return !this.blocked;
   }
+
+  /** What is sent to several watches at once may stop the stream in the middle, but comes whole. */
+  readonly #receiveCopies = (response: m.WatchResponse, ids: readonly bigint[]): boolean => {
+    expect(this.blocked).toBe(false);
+    tally.copies += ids.length;
+    together += ids.length - 1;
+    let stopped = false;
+    for (const watch_id of ids) {
+      if (!this.#receive({ ...response, watch_id })) stopped = true;
+      this.blocked = false;
+    }
+    this.blocked = stopped;
+    return !stopped;
+  };
 
   #created(response: m.WatchResponse, revision: number): void {
     const request = this.#asked!;
@@ -285,9 +304,12 @@ function run(h: Harness, past: Past, peers: Peer[], s: Step): void {
     h.machine.hub.tick();
   } else if (s.do === 'close') {
     peers[s.who]!.close();
-    peers[s.who] = new Peer(h, past);
+    peers[s.who] = new Peer(h, past, isCopying(s.who));
   } else ask(peers[s.who]!, s);
 }
+
+/** Whether that peer's transport takes what goes to several watches at once. */
+const isCopying = (who: number): boolean => who > 0;
 
 function ask(peer: Peer, s: Extract<Step, { do: 'create' | 'cancel' | 'read' | 'limit' | 'ask' }>): void {
   if (s.do === 'create') peer.create(s.request);
@@ -300,9 +322,14 @@ function ask(peer: Peer, s: Extract<Step, { do: 'create' | 'cancel' | 'read' | '
 it('every watch sees its part of history once, in order, whole, and to the end', () => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 40, maxLength: 150, size: 'max' }), (steps) => {
-      const h = harness({ responseBytesMax: RESPONSE_BYTES_MAX, sliceRevisionsMax: 5, sliceCostMax: 12 });
+      const h = harness({
+        responseBytesMax: RESPONSE_BYTES_MAX,
+        copiesBytesMax: 2 * RESPONSE_BYTES_MAX,
+        sliceRevisionsMax: 5,
+        sliceCostMax: 12,
+      });
       const past: Past = { events: [], live: new Map() };
-      const peers = [0, 1, 2].map(() => new Peer(h, past));
+      const peers = [0, 1, 2].map((who) => new Peer(h, past, isCopying(who)));
       for (const s of steps) run(h, past, peers, s);
       const { revision } = h.machine.store;
       for (const peer of peers) {
@@ -328,4 +355,5 @@ it('every watch sees its part of history once, in order, whole, and to the end',
   );
   // The generator reaches what it is meant to reach.
   for (const [what, count] of Object.entries(tally)) expect(count, what).toBeGreaterThan(100);
+  expect(together).toBeGreaterThan(20);
 });

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { RosterError } from '../../core/errors.ts';
+import { EventList } from '../../core/watch/event-list.ts';
 import { encode } from '../../core/wire/binary.ts';
 import { encodedOf } from '../../core/wire/encoded.ts';
 import * as m from '../../core/wire/messages.ts';
 import { del, put } from '../apply/harness.ts';
-import { brief, connect, harness, PROGRESS_MS, watch } from './fixture.ts';
+import { brief, connect, connectCopying, harness, PROGRESS_MS, watch } from './fixture.ts';
 
 const { NOPUT, NODELETE } = m.FilterType.values;
 
@@ -530,6 +531,118 @@ describe('large responses', () => {
     sink.room = 100;
     stream.drained();
     expect(sink.take().map((line) => line.slice(0, 12))).toEqual(['0@2 +a=xxxxx', '0@2 canceled']);
+  });
+});
+
+describe('watches of one stream that get the same', () => {
+  it('share one response, with all of other streams that do', () => {
+    const h = harness();
+    const clients = [connectCopying(h), connectCopying(h)];
+    for (const { stream } of clients) {
+      for (const key of ['a', 'a', 'b', 'a']) stream.create(watch(key));
+      stream.create(watch('a', { prev_kv: true }));
+      stream.create(watch('a', { range_end: 'c' }));
+    }
+    for (const value of ['1', '2']) h.txn({ success: [put('a', value), put('b', value)] });
+    for (const { sink, stream } of clients) {
+      stream.create(watch('a', { start_revision: 2 }));
+      stream.create(watch('a', { start_revision: 2 }));
+      h.settle();
+      expect(sink.copies.map(({ ids }) => ids)).toEqual([
+        [0n, 1n, 3n],
+        [4n],
+        [5n],
+        [2n],
+        [0n, 1n, 3n],
+        [4n],
+        [5n],
+        [2n],
+        [6n, 7n],
+      ]);
+      expect(sink.take().slice(6)).toEqual([
+        '0@2 +a=1:2',
+        '1@2 +a=1:2',
+        '3@2 +a=1:2',
+        '4@2 +a=1:2',
+        '5@2 +a=1:2 +b=1:2',
+        '2@2 +b=1:2',
+        '0@3 +a=2:3',
+        '1@3 +a=2:3',
+        '3@3 +a=2:3',
+        '4@3 +a=2:3<1',
+        '5@3 +a=2:3 +b=2:3',
+        '2@3 +b=2:3',
+        '6@3 created',
+        '7@3 created',
+        '6@3 +a=1:2 +a=2:3',
+        '7@3 +a=1:2 +a=2:3',
+      ]);
+    }
+    const [one, two] = clients.map(({ sink }) => sink.copies.slice(0, 8).map(({ response }) => response));
+    for (const [i, response] of one!.entries()) expect(response).toBe(two![i]);
+    expect(one![0]!.watch_id).toBe(0n);
+  });
+
+  it('get as many copies at once as the limit, and not one more', () => {
+    const copiesOf = (copiesBytesMax: number) => {
+      const h = harness({ copiesBytesMax });
+      const { sink, stream } = connectCopying(h);
+      for (let i = 0; i < 7; i++) stream.create(watch('a'));
+      h.put('a', 'x'.repeat(100));
+      return sink.copies;
+    };
+    const [whole] = copiesOf(1_000_000);
+    expect(whole!.ids).toHaveLength(7);
+    const { responseBytes } = EventList.empty().with(whole!.response.events[0]!);
+    expect(responseBytes).toBeGreaterThan(encode(m.WatchResponse, whole!.response).length);
+    const sizes = (bytesMax: number) => copiesOf(bytesMax).map(({ ids }) => ids.length);
+    expect(sizes(3 * responseBytes)).toEqual([3, 3, 1]);
+    expect(sizes(3 * responseBytes - 1)).toEqual([2, 2, 2, 1]);
+    expect(sizes(1)).toEqual([1, 1, 1, 1, 1, 1, 1]);
+  });
+
+  it('come back from history when the stream is blocked between their copies', () => {
+    const h = harness({ copiesBytesMax: 200 });
+    const { sink, stream } = connectCopying(h);
+    for (let i = 0; i < 5; i++) stream.create(watch('a'));
+    sink.take();
+    sink.room = 3;
+    h.put('a', '1');
+    h.put('a', '2');
+    h.settle();
+    expect(sink.copies.map(({ ids }) => ids)).toEqual([
+      [0n, 1n],
+      [2n, 3n],
+    ]);
+    expect(sink.take()).toEqual(['0@2 +a=1:2', '1@2 +a=1:2', '2@2 +a=1:2', '3@2 +a=1:2']);
+    expect(h.machine.hub.counts).toMatchObject({ watchers: 5, unsynced: 5 });
+    sink.room = 100;
+    stream.drained();
+    h.settle();
+    expect(sink.take().sort()).toEqual(['0@3 +a=2:3', '1@3 +a=2:3', '2@3 +a=2:3', '3@3 +a=2:3', '4@3 +a=1:2 +a=2:3']);
+  });
+
+  it('get nothing after the stream has closed in the middle', () => {
+    const h = harness({ copiesBytesMax: 1 });
+    const { sink, stream } = connectCopying(h);
+    for (let i = 0; i < 3; i++) stream.create(watch('a'));
+    sink.take();
+    sink.onSend = () => stream.close();
+    h.put('a');
+    h.settle();
+    expect(sink.take()).toEqual(['0@2 +a:2']);
+    expect(h.machine.hub.counts).toEqual({ streams: 0, watchers: 0, unsynced: 0 });
+  });
+
+  it('are noted as having heard something', () => {
+    const h = harness();
+    const { sink, stream } = connectCopying(h);
+    for (const key of ['a', 'a', 'b']) stream.create(watch(key, { progress_notify: true }));
+    h.put('a');
+    sink.take();
+    h.clock.ms += PROGRESS_MS;
+    h.machine.hub.tick();
+    expect(sink.take()).toEqual(['2@2']);
   });
 });
 
