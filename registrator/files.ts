@@ -171,7 +171,8 @@ export class FileSource implements Source {
     const known = this.#files.get(name);
     if (known !== undefined) known.goneSinceMs = undefined;
     if (known?.stamp === stamp) return true;
-    const ageMs = Date.now() - Math.max(stats.mtimeMs, stats.ctimeMs);
+    // Whole milliseconds, as the clock's: one written in this millisecond would be from the future, whose age says nothing.
+    const ageMs = Date.now() - Math.floor(Math.max(stats.mtimeMs, stats.ctimeMs));
     if (ageMs >= 0 && ageMs < SETTLE_MS) return false;
     const file = known ?? { stamp: '', definitions: [], goneSinceMs: undefined };
     this.#files.set(name, file);

@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FILE_BYTES_MAX, FILES_MAX, FileSource } from '../../registrator/files.ts';
 import type { Log } from '../../registrator/log.ts';
 import type { Service } from '../../registrator/service.ts';
@@ -121,6 +121,21 @@ describe('service files', () => {
     await writeFile(path, text);
     await see('a.json', 1);
     expect(errors).toEqual([]);
+  });
+
+  it('a file written in this very millisecond is not taken for one from the future', async () => {
+    const path = join(folder, 'a.json');
+    await writeFile(path, '{"service": [{"na');
+    const { mtimeMs } = await stat(path);
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(Math.floor(mtimeMs));
+    try {
+      start();
+      await pause(300);
+      expect(errors).toEqual([]);
+    } finally {
+      clock.mockRestore();
+    }
+    await eventually('an error, since nobody finishes it', () => errors.length > 0);
   });
 
   it('a bad file keeps the last good version, and says where the fault is', async () => {

@@ -115,8 +115,7 @@ describe('RangeStream', () => {
     r.ok(`${KV}/Compact`, { revision: r.context.machine.store.revision });
     expect(r.context.machine.compacting).toBe(true);
     stream.onDrain?.();
-    await r.rest();
-    expect(stream.sent).toHaveLength(2);
+    await expect.poll(() => stream.sent.length).toBe(2);
     stream.handler.cancel();
     r.settle();
     expect(r.context.machine.compacting).toBe(false);
