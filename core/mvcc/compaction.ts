@@ -118,7 +118,7 @@ export class Compaction {
       place.generation++;
       place.removed = 0;
     }
-    this.#settle(place);
+    this.#settle(place, revision);
     return budget - left;
   }
 
@@ -129,9 +129,9 @@ export class Compaction {
   }
 
   /** Brings the index in line with the backend once a key is done. */
-  #settle(place: Place): void {
+  #settle(place: Place, revision: number): void {
     const { entry } = place;
-    if (place.generation === entry.generations) this.#space.remove(entry);
+    if (place.generation === entry.generations) this.#space.remove(entry, revision);
     else {
       entry.dropGenerations(place.generation);
       entry.generation(0).dropFirst(place.removed);

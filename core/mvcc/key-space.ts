@@ -104,9 +104,9 @@ export class KeySpace {
     this.#liveness.restart(newest);
   }
 
-  /** Forgets a key of which nothing is left. */
-  remove(entry: KeyIndex): void {
-    assert(!entry.live, 'a living key stays in the index');
+  /** Forgets a key of which nothing is left after a compaction at `revision`. */
+  remove(entry: KeyIndex, revision: number): void {
+    assert(entry.ended && entry.lastMain <= revision, 'a key with revisions to keep stays in the index');
     this.#keys.delete(entry.key);
     this.#dead.delete(entry.key);
     this.unlist(entry);
