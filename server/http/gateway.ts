@@ -18,6 +18,7 @@ import { errorBody, httpStatusOf } from './grpc-status.ts';
 import { HttpCall } from './http-call.ts';
 import { JsonSequence } from './json-sequence.ts';
 import { JSON_HEADERS, LineAnswer } from './line-answer.ts';
+import { BodyTooLarge, readBody } from './request-body.ts';
 
 /** A JSON body is larger than the message it stands for: base64 and names. */
 const JSON_OVERHEAD = 2;
@@ -64,28 +65,6 @@ function expected(error: unknown): RosterError {
   throw error;
 }
 
-/** The body of the one request there is. Of a WebSocket that is its first message. */
-async function readBody(c: Context, bytesMax: number): Promise<string> {
-  const body = c.req.raw.body;
-  if (body === null) return '';
-  const { webSocket } = (c.env ?? {}) as { webSocket?: true };
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of body as unknown as AsyncIterable<Uint8Array>) {
-    bytes += part.length;
-    if (bytes > bytesMax) {
-      throw otherError(GrpcStatus.RESOURCE_EXHAUSTED, `request body larger than max (${bytes} vs. ${bytesMax})`);
-    }
-    parts.push(part);
-    if (webSocket) break;
-  }
-  const whole = Buffer.concat(parts);
-  if (!isUtf8(whole)) {
-    throw otherError(GrpcStatus.INVALID_ARGUMENT, 'proto: syntax error: invalid UTF-8 in string');
-  }
-  return whole.toString('utf8');
-}
-
 /** The request that `text` describes. etcd's gateway hands it on by gRPC, so that limit is this one's, too. */
 function parseRequest(type: MessageType<object>, text: string, messageBytesMax: number): object {
   const request = fromJson(type, text.trim() === '' ? '{}' : text);
@@ -96,13 +75,17 @@ function parseRequest(type: MessageType<object>, text: string, messageBytesMax: 
   return request;
 }
 
+/** The one request there is. */
 async function readRequest(c: Context, type: MessageType<object>, messageBytesMax: number): Promise<object> {
-  const body = await readBody(c, messageBytesMax * JSON_OVERHEAD).catch((error: unknown) => {
-    // What is left of the body is not read, so nothing more can come on this connection.
-    c.header('Connection', 'close');
-    throw error;
-  });
-  return parseRequest(type, body, messageBytesMax);
+  const bytesMax = messageBytesMax * JSON_OVERHEAD;
+  const body = await readBody(c, bytesMax);
+  if (body instanceof BodyTooLarge) {
+    throw otherError(GrpcStatus.RESOURCE_EXHAUSTED, `request body larger than max (${body.bytes} vs. ${bytesMax})`);
+  }
+  if (!isUtf8(body)) {
+    throw otherError(GrpcStatus.INVALID_ARGUMENT, 'proto: syntax error: invalid UTF-8 in string');
+  }
+  return parseRequest(type, body.toString('utf8'), messageBytesMax);
 }
 
 async function unary(c: Context, method: UnaryMethod, messageBytesMax: number): Promise<Response> {

@@ -4,9 +4,10 @@
  */
 import type { Context } from 'hono';
 import { RosterError } from '../../core/errors.ts';
+import { BodyTooLarge, readBody } from '../http/request-body.ts';
 import type { RpcContext } from '../rpc/context.ts';
 import type { Method } from '../rpc/service.ts';
-import { readBody, V2Call } from './call.ts';
+import { V2Call } from './call.ts';
 import type { CredentialCheck } from './credentials.ts';
 import { isUnauthorized } from './errors.ts';
 import { quoted } from './json.ts';
@@ -103,8 +104,9 @@ export class Asked {
   /** The object that the body is, of at most --max-request-bytes; undefined when it is none. */
   async body(): Promise<Record<string, unknown> | undefined> {
     const bytes = await readBody(this.#c, this.#admin.context.limits.maxRequestBytes);
+    if (bytes instanceof BodyTooLarge) return undefined;
     try {
-      const value: unknown = JSON.parse(bytes?.toString('utf8') ?? '');
+      const value: unknown = JSON.parse(bytes.toString('utf8'));
       return typeof value === 'object' && value !== null && !Array.isArray(value)
         ? (value as Record<string, unknown>)
         : undefined;

@@ -1,4 +1,4 @@
-/** One request of the v2 API as a call: who makes it - Basic credentials, a token, or a certificate - and its path and body. */
+/** One request of the v2 API as a call: who makes it - Basic credentials, a token, or a certificate - and its path. */
 import type { Context } from 'hono';
 import type { RosterError } from '../../core/errors.ts';
 import type { HttpEnvironment } from '../http/access-control.ts';
@@ -49,21 +49,4 @@ export function targetOf(c: Context): { path: string; query: string } {
   const whole = hash < 0 ? target : target.slice(0, hash);
   const at = whole.indexOf('?');
   return at < 0 ? { path: whole, query: '' } : { path: whole.slice(0, at), query: whole.slice(at + 1) };
-}
-
-/** The body, a character for each byte; undefined: it is longer than `bytesMax`. */
-export async function readBody(c: Context, bytesMax: number): Promise<Buffer | undefined> {
-  const { raw } = c.req;
-  if (raw.body === null) return Buffer.alloc(0);
-  const length = Number(raw.headers.get('content-length') ?? Number.NaN);
-  if (length > bytesMax) return undefined;
-  if (length >= 0) return Buffer.from(await raw.arrayBuffer());
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of raw.body as unknown as AsyncIterable<Uint8Array>) {
-    bytes += part.length;
-    if (bytes > bytesMax) return undefined;
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }

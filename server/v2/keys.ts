@@ -5,8 +5,9 @@ import { V2Refusal } from '../../core/v2/errors.ts';
 import type { V2Node } from '../../core/v2/node.ts';
 import { cleanPath } from '../../core/v2/paths.ts';
 import { V2Op } from '../../core/wire/stored.ts';
+import { BodyTooLarge, readBody } from '../http/request-body.ts';
 import type { RpcContext } from '../rpc/context.ts';
-import { readBody, targetOf, V2Call } from './call.ts';
+import { targetOf, V2Call } from './call.ts';
 import type { CredentialCheck } from './credentials.ts';
 import { asV2Error, callError, storeError, V2Error } from './errors.ts';
 import { type Form, FormError, readForm, unescapedPath } from './form.ts';
@@ -76,7 +77,9 @@ export class KeysHandler {
       return readForm(query, undefined);
     }
     const body = await readBody(c, this.#bodyBytesMax);
-    return body === undefined ? new FormError('http: POST too large') : readForm(query, body.toString('latin1'));
+    return body instanceof BodyTooLarge
+      ? new FormError('http: POST too large')
+      : readForm(query, body.toString('latin1'));
   }
 
   // ---- the three kinds
