@@ -4,6 +4,7 @@
  */
 import { RosterError } from '../errors.ts';
 import { HeldStore, type StoreSource } from '../mvcc/held-store.ts';
+import type { EncodedSlice, KvStore, SliceLimits } from '../mvcc/kv-store.ts';
 import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue, RangeRequest } from '../wire/messages.ts';
 
@@ -15,6 +16,8 @@ export interface StepLimits {
   readonly pairs: number;
   readonly bytes: number;
 }
+
+type SliceArguments = [from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits];
 
 export class RangeReader {
   /** To be let go of in the end. */
@@ -102,18 +105,30 @@ export class RangeReader {
 
   /** Pairs that come next, perhaps none yet. Refused when a snapshot has taken the place of what was being read. */
   step(limits: StepLimits): KeyValue[] | RosterError {
-    const replaced = this.held.replaced();
-    if (replaced !== undefined) return replaced;
-    if (this.done) return [];
-    const pairs = this.#wantsPairs ? Math.min(limits.pairs, this.#limit - this.#given) : 0;
-    const slice = this.held.store.slice(this.#from!, this.#to, this.held.revision, {
-      pairs,
-      bytes: limits.bytes,
-      looks: STEP_LOOKS_MAX,
+    const kvs: KeyValue[] = [];
+    const refused = this.#step(limits, (store, ...args) => {
+      const slice = store.slice(...args);
+      for (const kv of slice.kvs) kvs.push(kv);
+      return { given: slice.kvs.length, seen: slice.seen, next: slice.next };
     });
-    this.#from = slice.next;
-    this.#seen += slice.seen;
-    this.#given += slice.kvs.length;
-    return slice.kvs;
+    return refused ?? kvs;
+  }
+
+  /** The same for who only passes the pairs on: `take` gets the encoding of each, lent until it returns. */
+  stepEncoded(limits: StepLimits, take: (pair: Uint8Array) => void): RosterError | undefined {
+    return this.#step(limits, (store, ...args) => store.encodedSlice(...args, take));
+  }
+
+  #step(limits: StepLimits, read: (store: KvStore, ...args: SliceArguments) => EncodedSlice): RosterError | undefined {
+    const { held } = this;
+    const replaced = held.replaced();
+    if (replaced !== undefined || this.done) return replaced;
+    const pairs = this.#wantsPairs ? Math.min(limits.pairs, this.#limit - this.#given) : 0;
+    const most = { pairs, bytes: limits.bytes, looks: STEP_LOOKS_MAX };
+    const { given, seen, next } = read(held.store, this.#from!, this.#to, held.revision, most);
+    this.#from = next;
+    this.#seen += seen;
+    this.#given += given;
+    return undefined;
   }
 }

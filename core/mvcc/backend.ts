@@ -50,6 +50,8 @@ export interface BackendView {
 export interface Backend {
   /** The returned bytes stay valid and as they are, whatever is written later. They are shared: never change them. */
   get(bucket: Bucket, key: ByteString): Uint8Array | undefined;
+  /** As {@link get}, for who copies them at once: they are only lent, until something else is read from the backend. */
+  getLent(bucket: Bucket, key: ByteString): Uint8Array | undefined;
   /**
    * Visits keys in ascending byte order from `from` (inclusive) to `to` (exclusive; `undefined`: to the end), until
    * `visit` returns false. `visit` must not write to the backend.

@@ -41,6 +41,15 @@ export interface RangeSlice {
   next: ByteString | undefined;
 }
 
+/** Part of a range whose pairs were handed over one by one. */
+export interface EncodedSlice {
+  /** How many. */
+  given: number;
+  /** As of {@link RangeSlice}. */
+  seen: number;
+  next: ByteString | undefined;
+}
+
 /** Part of a range, without its pairs. */
 export interface MeasuredSlice {
   /** Encoded bytes of each pair, in order, at most as many as were asked for. */
@@ -175,6 +184,14 @@ export interface KvStore extends KvReader {
    * nothing has been removed since. With `pairs` 0 they are only counted.
    */
   slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice;
+  /** The same for who only passes the pairs on: `take` gets the encoding of each, lent until it returns. */
+  encodedSlice(
+    from: ByteString,
+    to: ByteString | undefined,
+    revision: number,
+    limits: SliceLimits,
+    take: (pair: Uint8Array) => void,
+  ): EncodedSlice;
   /** The same without the pairs: how large they are, mostly from the index alone. `limits.bytes` is of no account. */
   measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice;
   /**

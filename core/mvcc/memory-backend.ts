@@ -113,6 +113,10 @@ export class MemoryBackend implements Backend {
     return row === undefined ? this.disk.rows[bucket].get(key) : (row ?? undefined);
   }
 
+  getLent(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    return this.get(bucket, key);
+  }
+
   scan(
     bucket: Bucket,
     from: ByteString,

@@ -65,11 +65,22 @@ export class Pairs {
     return this.#load(main, sub);
   }
 
-  #load(main: number, sub: number): KeyValue {
-    const bytes = this.#backend.get('key', revisionKey(main, sub));
-    assert(bytes !== undefined, 'the index knows a revision that the backend does not have');
-    return decodePair(bytes);
+  /** The encoding of the same pair, lent as by Backend.getLent. */
+  encodedAt(entry: KeyIndex, main: number, sub: number): Uint8Array {
+    const newest = entry.last;
+    if (main === newest.lastMain && sub === newest.lastSub && entry.cached !== undefined)
+      return encodedOf(entry.cached)!;
+    return present(this.#backend.getLent('key', revisionKey(main, sub)));
   }
+
+  #load(main: number, sub: number): KeyValue {
+    return decodePair(present(this.#backend.get('key', revisionKey(main, sub))));
+  }
+}
+
+function present(bytes: Uint8Array | undefined): Uint8Array {
+  assert(bytes !== undefined, 'the index knows a revision that the backend does not have');
+  return bytes;
 }
 
 /** A pair from the backend's bytes, which it carries along. */

@@ -4,8 +4,10 @@
  */
 import type { ByteString } from '../util/bytes.ts';
 import type { KeyValue } from '../wire/messages.ts';
+import type { KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
 import type {
+  EncodedSlice,
   KeyMeta,
   MeasuredSlice,
   RangeOptions,
@@ -15,7 +17,7 @@ import type {
   SliceLimits,
 } from './kv-store.ts';
 import { type Pairs, rowBytes } from './pairs.ts';
-import { REVISION_BYTES } from './revision.ts';
+import { REVISION_BYTES, type Revision } from './revision.ts';
 
 /** What a read sees: the store between transactions, or a writer with its own changes. */
 export interface View {
@@ -58,13 +60,49 @@ export function readMeta(space: KeySpace, key: ByteString): KeyMeta | undefined 
 
 /** KvStore.slice. */
 export function readSlice(
-  { space, pairs }: View,
+  view: View,
   from: ByteString,
   to: ByteString | undefined,
   revision: number,
   limits: SliceLimits,
 ): RangeSlice {
+  const { pairs } = view;
   const kvs: KeyValue[] = [];
+  const { seen, next } = walkSlice(view, from, to, revision, limits, (entry, { main, sub }) => {
+    const pair = pairs.at(entry, main, sub);
+    kvs.push(pair);
+    return rowBytes(pair);
+  });
+  return { kvs, seen, next };
+}
+
+/** KvStore.encodedSlice. */
+export function readEncodedSlice(
+  view: View,
+  from: ByteString,
+  to: ByteString | undefined,
+  revision: number,
+  limits: SliceLimits,
+  take: (pair: Uint8Array) => void,
+): EncodedSlice {
+  const { pairs } = view;
+  return walkSlice(view, from, to, revision, limits, (entry, { main, sub }) => {
+    const bytes = pairs.encodedAt(entry, main, sub);
+    take(bytes);
+    return REVISION_BYTES + bytes.length;
+  });
+}
+
+/** `take` gets the pairs and says how many bytes their rows have. */
+function walkSlice(
+  { space }: View,
+  from: ByteString,
+  to: ByteString | undefined,
+  revision: number,
+  limits: SliceLimits,
+  take: (entry: KeyIndex, at: Revision) => number,
+): EncodedSlice {
+  let given = 0;
   let seen = 0;
   let bytesLeft = limits.bytes;
   const next = space.scanSlice(from, to, limits.looks, (entry) => {
@@ -72,12 +110,11 @@ export function readSlice(
     if (at === undefined) return true;
     seen++;
     if (limits.pairs === 0) return true;
-    const pair = pairs.at(entry, at.main, at.sub);
-    kvs.push(pair);
-    bytesLeft -= rowBytes(pair);
-    return kvs.length < limits.pairs && bytesLeft > 0;
+    bytesLeft -= take(entry, at);
+    given++;
+    return given < limits.pairs && bytesLeft > 0;
   });
-  return { kvs, seen, next };
+  return { given, seen, next };
 }
 
 /** KvStore.measure. */

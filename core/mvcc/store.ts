@@ -15,6 +15,7 @@ import type {
   ChildrenLimits,
   ChildrenQuery,
   ChildrenSlice,
+  EncodedSlice,
   KeyLeases,
   KeyMeta,
   KvStore,
@@ -29,7 +30,7 @@ import type {
   StoreBytes,
 } from './kv-store.ts';
 import { Pairs } from './pairs.ts';
-import { measureSlice, readMeta, readRange, readSlice, type View } from './reader.ts';
+import { measureSlice, readEncodedSlice, readMeta, readRange, readSlice, type View } from './reader.ts';
 import { restoreIndex } from './restore.ts';
 import { Writer } from './writer.ts';
 
@@ -174,6 +175,17 @@ export class MvccStore implements KvStore {
   slice(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): RangeSlice {
     this.#assertIdle();
     return readSlice(this.#view, from, to, revision, limits);
+  }
+
+  encodedSlice(
+    from: ByteString,
+    to: ByteString | undefined,
+    revision: number,
+    limits: SliceLimits,
+    take: (pair: Uint8Array) => void,
+  ): EncodedSlice {
+    this.#assertIdle();
+    return readEncodedSlice(this.#view, from, to, revision, limits, take);
   }
 
   measure(from: ByteString, to: ByteString | undefined, revision: number, limits: SliceLimits): MeasuredSlice {

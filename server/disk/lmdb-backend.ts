@@ -98,6 +98,15 @@ export class LmdbBackend implements Backend {
     return row === undefined ? this.#tables[bucket].get(key) : (row ?? undefined);
   }
 
+  getLent(bucket: Bucket, key: ByteString): Uint8Array | undefined {
+    lending = true;
+    try {
+      return this.get(bucket, key);
+    } finally {
+      lending = false;
+    }
+  }
+
   scan(
     bucket: Bucket,
     from: ByteString,

@@ -33,6 +33,7 @@ class CallResponder implements Responder<object> {
 }
 
 export class StreamCall extends Call {
+  readonly takesPieces = true;
   readonly #method: StreamMethod;
   readonly #open: Set<StreamCall>;
   readonly #responder: CallResponder;

@@ -9,6 +9,7 @@ import { assert } from '../../core/util/assert.ts';
 import { encode } from '../../core/wire/binary.ts';
 import { type RangeRequest, RangeResponse } from '../../core/wire/messages.ts';
 import { header, type RpcContext } from './context.ts';
+import { EncodedPairs, fieldBytes } from './encoded-pairs.ts';
 import { GiveWay } from './give-way.ts';
 import { PacedReading, PIECE } from './paced-reading.ts';
 import type { PiecedReply, PieceSink } from './pieced-reply.ts';
@@ -45,6 +46,9 @@ export function measureRange(
 export function isStored({ keys_only, count_only }: RangeRequest): boolean {
   return !keys_only && !count_only;
 }
+
+const pairs = new EncodedPairs();
+const take = (pair: Uint8Array): void => pairs.add(pair);
 
 class PiecedRange implements PiecedReply {
   readonly pieced = true;
@@ -88,12 +92,12 @@ class PiecedRange implements PiecedReply {
     let piece = this.#first;
     this.#first = undefined;
     if (piece === undefined) {
-      const kvs = this.#reader.step(PIECE);
-      if (kvs instanceof RosterError) {
-        this.#fail(kvs);
+      const refused = this.#reader.stepEncoded(PIECE, take);
+      piece = pairs.take();
+      if (refused !== undefined) {
+        this.#fail(refused);
         return false;
       }
-      piece = encode(RangeResponse, { kvs });
     }
     this.#left -= piece.length;
     assert(this.#left >= 0, 'range: more was read than had been measured');
@@ -109,11 +113,4 @@ class PiecedRange implements PiecedReply {
     this.#pace.stop();
     this.#sink!.fail(error);
   }
-}
-
-/** Of one pair among the fields of the response: tag, length, pair. */
-function fieldBytes(pairBytes: number): number {
-  let lengthBytes = 1;
-  for (let rest = pairBytes; rest >= 0x80; rest >>>= 7) lengthBytes++;
-  return 1 + lengthBytes + pairBytes;
 }

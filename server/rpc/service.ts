@@ -18,7 +18,10 @@ export interface CallContext {
   readonly cancelled: boolean;
   /** Runs `listener` once when the call is cancelled (deadline included); at once if it already is. */
   onCancel(listener: () => void): void;
-  /** Whether a unary method may answer with a PiecedReply (pieced-reply.ts) in place of its response. */
+  /**
+   * Whether what is answered is only ever turned into bytes: then a PiecedReply (pieced-reply.ts) may stand for the response
+   * of a unary method, and in a stream a message that has its encoding (encoded.ts) and nothing else.
+   */
   readonly takesPieces?: boolean;
   /** The common name in the verified certificate of the client that speaks to this door itself. */
   readonly commonName?: string | undefined;

@@ -82,10 +82,19 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
       });
       expect(lent).toEqual(rowsOf(backend, 'key', 'k101', 'k140', 30));
       expect(lent.length).toBe(30);
+      const one = (key: ByteString) => {
+        const value = backend.getLent('key', key);
+        return value === undefined ? undefined : toByteString(value);
+      };
+      expect(lent.map(([key]) => [key, one(key)])).toEqual(lent);
+      expect([one('k104'), one('k106'), one('k200')]).toEqual(['new', undefined, undefined]);
       // What is given is nobody else's, before as after.
       const given: Uint8Array[] = [];
       backend.scan('key', 'k100', 'k110', (_key, value) => given.push(value) > 0);
+      const got = backend.get('key', 'k107')!;
       backend.scanLent('key', '', undefined, () => true);
+      backend.getLent('key', 'k100');
+      expect(toByteString(got)).toBe(one('k107'));
       expect(given.map((value) => toByteString(value))).toEqual(
         rowsOf(backend, 'key', 'k100', 'k110').map(([, v]) => v),
       );

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RosterError } from '../../core/errors.ts';
-import { defaults } from '../../core/wire/binary.ts';
+import { decode, defaults, encode } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
 import { PIECE } from '../../server/rpc/paced-reading.ts';
 import { RANGE_TURN_PAIRS_MAX } from '../../server/rpc/range.ts';
@@ -28,11 +28,18 @@ async function ended(r: Rig, stream: Stream): Promise<void> {
   }
 }
 
-async function streamed(r: Rig, request: Partial<m.RangeRequest>, opened = r.open(`${KV}/RangeStream`)) {
+async function streamed(r: Rig, request: Partial<m.RangeRequest>, asBytes = false) {
+  const opened = r.open(`${KV}/RangeStream`, {}, asBytes);
   opened.handler.message({ ...defaults(m.RangeRequest), ...request });
   await ended(r, opened);
-  const pieces = (opened.sent as m.RangeStreamResponse[]).map(({ range_response }) => range_response!);
+  const pieces = received(opened);
   return { outcome: opened.ended, pieces, whole: merged(pieces) };
+}
+
+/** The pieces as a client finds them. */
+function received(stream: Stream): m.RangeResponse[] {
+  const sent = stream.sent as m.RangeStreamResponse[];
+  return sent.map((each) => decode(m.RangeStreamResponse, encode(m.RangeStreamResponse, each)).range_response!);
 }
 
 /** As a client merges the pieces. */
@@ -41,10 +48,13 @@ function merged(pieces: readonly m.RangeResponse[]): m.RangeResponse | undefined
   return last === undefined ? undefined : { ...last, kvs: pieces.flatMap(({ kvs }) => kvs) };
 }
 
-describe('RangeStream', () => {
+describe.each([
+  ['as messages', false],
+  ['as bytes', true],
+])('RangeStream, its pairs %s', (_, asBytes) => {
   it('sends pieces that grow, and says what they come to with the last', async () => {
     const r = filled(2000);
-    const { pieces, whole } = await streamed(r, ALL);
+    const { pieces, whole } = await streamed(r, ALL, asBytes);
     expect(pieces.slice(0, 4).map(({ kvs }) => kvs.length)).toEqual([10, 20, 40, 80]);
     expect(Math.max(...pieces.map(({ kvs }) => kvs.length))).toBe(PIECE.pairs);
     for (const piece of pieces.slice(0, -1)) expect(piece).toEqual({ kvs: piece.kvs, more: false, count: 0 });
@@ -71,11 +81,11 @@ describe('RangeStream', () => {
     await fc.assert(
       fc.asyncProperty(request, async (asked) => {
         const expected = r.call(`${KV}/Range`, asked);
-        const { outcome, whole, pieces } = await streamed(r, asked);
+        const { outcome, whole, pieces } = await streamed(r, asked, asBytes);
         if (expected instanceof RosterError) expect(outcome).toBe(expected.code);
         else {
           expect(outcome).toBe('ok');
-          expect(whole).toEqual(expected);
+          expect(whole).toEqual(decode(m.RangeResponse, encode(m.RangeResponse, expected as m.RangeResponse)));
           if (asked.count_only) expect(pieces).toHaveLength(1);
         }
       }),
@@ -86,7 +96,7 @@ describe('RangeStream', () => {
   it('is of one revision, whatever is written and compacted while it is read', async () => {
     const r = filled(3000);
     const { kvs, count } = unlimited(r);
-    const stream = r.open(`${KV}/RangeStream`);
+    const stream = r.open(`${KV}/RangeStream`, {}, asBytes);
     stream.handler.message({ ...defaults(m.RangeRequest), ...ALL });
     for (let i = 0; stream.ended === undefined; i++) {
       r.ok(`${KV}/Put`, { key: key(2999 - i), value: Buffer.from('later') });
@@ -95,7 +105,7 @@ describe('RangeStream', () => {
       r.ok(`${KV}/Compact`, { revision: r.context.machine.store.revision });
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const whole = merged((stream.sent as m.RangeStreamResponse[]).map(({ range_response }) => range_response!));
+    const whole = merged(received(stream));
     expect(whole).toMatchObject({ kvs, count, more: false, header: { revision: 3001 } });
     r.settle();
     expect(r.context.machine.compacting).toBe(false);
@@ -103,7 +113,7 @@ describe('RangeStream', () => {
 
   it('holds back for a slow client, and compaction goes on when that takes long', async () => {
     const r = filled(300);
-    const stream = r.open(`${KV}/RangeStream`);
+    const stream = r.open(`${KV}/RangeStream`, {}, asBytes);
     stream.send = (response) => {
       stream.sent.push(response);
       return false;
@@ -125,13 +135,13 @@ describe('RangeStream', () => {
     const r = filled(3);
     const outcomes = [];
     for (const more of [{ sort_order: 2 }, { sort_target: 3 }, { min_mod_revision: 2 }, { max_create_revision: 3 }]) {
-      outcomes.push((await streamed(r, { ...ALL, ...more })).outcome);
+      outcomes.push((await streamed(r, { ...ALL, ...more }, asBytes)).outcome);
     }
     expect(outcomes).toEqual(Array(4).fill('Other'));
-    expect((await streamed(r, { key: '' })).outcome).toBe('EmptyKey');
-    expect((await streamed(r, { ...ALL, sort_order: 7 })).outcome).toBe('InvalidSortOption');
-    expect((await streamed(r, { ...ALL, sort_order: 1 })).whole).toMatchObject({ count: 3 });
-    expect((await streamed(r, { key: 'none' })).pieces).toEqual([
+    expect((await streamed(r, { key: '' }, asBytes)).outcome).toBe('EmptyKey');
+    expect((await streamed(r, { ...ALL, sort_order: 7 }, asBytes)).outcome).toBe('InvalidSortOption');
+    expect((await streamed(r, { ...ALL, sort_order: 1 }, asBytes)).whole).toMatchObject({ count: 3 });
+    expect((await streamed(r, { key: 'none' }, asBytes)).pieces).toEqual([
       { header: expect.objectContaining({ revision: 4 }), kvs: [], more: false, count: 0 },
     ]);
   });

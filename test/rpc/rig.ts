@@ -135,11 +135,12 @@ export class Rig {
     }
   }
 
-  open(path: string, metadata: Record<string, string> = {}): Stream {
+  /** `takesPieces`: through a door that makes bytes of all it is given. */
+  open(path: string, metadata: Record<string, string> = {}, takesPieces = false): Stream {
     const method = this.#method(path);
     if (method.kind !== 'stream') throw new Error(`${path} is no stream`);
     const stream = new Stream();
-    stream.handler = method.open(callContext(metadata), stream);
+    stream.handler = method.open({ ...callContext(metadata), takesPieces }, stream);
     this.settle();
     return stream;
   }
