@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import { median } from './histogram.ts';
 import { type LoadOptions, type LoadResult, runLoad } from './load.ts';
-import { CONNECTIONS_MAX, KEY_SPACE, randomPuts, VALUE_BYTES } from './puts.ts';
+import { CONNECTIONS_MAX, KEY_SPACE, randomPuts, VALUE_BYTES, WARM_UP, warmUp } from './puts.ts';
 import { type ClusterUnderTest, serverNames, startServers } from './servers.ts';
 import { leaderOf } from './status.ts';
 
@@ -42,8 +42,9 @@ export async function benchPut(args: string[]): Promise<void> {
     for (const name of names) clusters.push(await startServers(name, nodes, { folder: values.folder }));
     console.log(
       `put, ${VALUE_BYTES}-byte values, ${KEY_SPACE} keys, ${nodeText(nodes, values.target)}, ` +
-        `${values.rounds} rounds of ${values.seconds} s each, in turn\n`,
+        `${values.rounds} rounds of ${values.seconds} s each, in turn, after ${WARM_UP.seconds} s of ${WARM_UP.clients} clients\n`,
     );
+    for (const cluster of clusters) await warmUp(cluster);
     const rounds = { count: Number(values.rounds), seconds: Number(values.seconds) };
     for (const clients of values.clients.split(',').map(Number)) {
       report(await compare(clusters, values.target, clients, rounds), clients);

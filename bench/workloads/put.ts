@@ -3,7 +3,7 @@ import { encode } from '../../core/wire/binary.ts';
 import { PutRequest } from '../../core/wire/messages.ts';
 import { type CallKind, Load } from '../load.ts';
 import { work } from '../measurement.ts';
-import { CONNECTIONS_MAX, KEY_SPACE, PUT_PATH, VALUE_BYTES } from '../puts.ts';
+import { CONNECTIONS_MAX, KEY_SPACE, PUT_PATH, VALUE_BYTES, WARM_UP, warmUp } from '../puts.ts';
 import type { ClusterUnderTest } from '../servers.ts';
 import { type Comparison, compare, type Prepared } from './compare.ts';
 import { loadSeconds, type Section, together } from './section.ts';
@@ -49,9 +49,10 @@ function putCase(nodes: number, clients: number, valueBytes: number): Comparison
 function putSection(nodes: number): Section {
   return {
     name: nodes === 1 ? 'put' : `put-${nodes}`,
-    estimateSeconds: (scale) => loadSeconds(scale, scale.clients.length, nodes),
+    estimateSeconds: (scale) => loadSeconds(scale, scale.clients.length, nodes) + 2 * WARM_UP.seconds,
     run: (run) =>
       together(run, nodes, async (clusters) => {
+        for (const cluster of clusters) await warmUp(cluster, Math.min(WARM_UP.seconds, run.scale.seconds));
         for (const clients of run.scale.clients) await compare(run, clusters, putCase(nodes, clients, VALUE_BYTES));
       }),
   };
