@@ -73,6 +73,14 @@ import { applyTxn, readTxn } from './txn.ts';
 
 /** Old revisions removed per slice of compaction: well under a millisecond, so that traffic hardly notices. */
 export const COMPACTION_SLICE_REVISIONS = 200;
+/**
+ * With so many revisions removed since the last commit, compaction waits for the next: it is far quicker than any disk.
+ * Beside traffic that is one commit a second, as without it. Measured beside 500 puts a second, their p99 against idle:
+ * 1.1-1.3 times with this, 2.6 with 10,000, 2.4-3.4 with 20,000, 90 without a limit.
+ */
+export const COMPACTION_REMOVALS_PER_COMMIT = 3500;
+/** Who writes more than that leaves more behind: of each of his writes so many are removed. */
+const REMOVALS_PER_WRITE = 2;
 
 export interface StateMachineOptions {
   state: State;
@@ -114,6 +122,8 @@ export class StateMachine implements Machine {
   /** The index that the last call of commit recorded. */
   #recordedIndex = 0;
   #compacting = false;
+  /** Of the writes that wait for the next commit. */
+  #pendingRemovals = 0;
   /** Readers under which compaction must not remove anything. */
   #holds = 0;
   /** What {@link work} does, by turns, so that none of it holds up the others. */
@@ -140,7 +150,7 @@ export class StateMachine implements Machine {
     });
     this.#background = [
       { waiting: () => this.#snapshots.waiting, work: () => this.#snapshots.work() },
-      { waiting: () => this.#compacting && this.#holds === 0, work: () => this.#compactSlice() },
+      { waiting: () => this.#compacting && this.#mayCompact, work: () => this.#compactSlice() },
       { waiting: () => this.hub.waiting, work: () => void this.hub.work() },
       { waiting: () => this.#hashes.waiting, work: () => this.#hashes.work(this.#state) },
     ];
@@ -230,12 +240,22 @@ export class StateMachine implements Machine {
     return this.backend.pendingWrites + (this.#applied.index === this.#recordedIndex ? 0 : 1);
   }
 
+  get pendingRemovals(): number {
+    return this.#pendingRemovals;
+  }
+
+  get awaitsCommit(): boolean {
+    return this.#compacting && this.#holds === 0 && !this.#mayCompact;
+  }
+
   commit(done: (error?: Error) => void): void {
     if (this.#applied.index !== this.#recordedIndex) {
       writeApplied(this.backend, this.#applied);
       this.#recordedIndex = this.#applied.index;
     }
+    this.#pendingRemovals = 0;
     this.backend.commit(done);
+    if (this.#compacting && this.#mayCompact) this.onWork?.();
   }
 
   expiredLeases(limit: number): bigint[] {
@@ -353,6 +373,12 @@ export class StateMachine implements Machine {
   }
 
   // ---- inner
+
+  get #mayCompact(): boolean {
+    if (this.#holds > 0) return false;
+    const writes = this.backend.pendingWrites - this.#pendingRemovals;
+    return this.#pendingRemovals < Math.max(COMPACTION_REMOVALS_PER_COMMIT, REMOVALS_PER_WRITE * writes);
+  }
 
   #hold(): () => void {
     this.#holds++;
@@ -488,13 +514,16 @@ export class StateMachine implements Machine {
   }
 
   #compactSlice(): void {
-    if (!this.store.compactSlice(COMPACTION_SLICE_REVISIONS)) return;
+    const before = this.backend.pendingWrites;
+    const done = this.store.compactSlice(COMPACTION_SLICE_REVISIONS);
+    this.#pendingRemovals += this.backend.pendingWrites - before;
+    if (!done) return;
     this.#compacting = false;
     const waiting = this.#whenCompacted;
     if (waiting.length === 0) return;
     this.#whenCompacted = [];
     this.commit((error) => {
-      for (const done of waiting) done(error);
+      for (const tell of waiting) tell(error);
     });
   }
 }

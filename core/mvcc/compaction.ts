@@ -9,6 +9,7 @@ import type { Backend } from './backend.ts';
 import type { Generation, KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
 import { isRevisionKey, parseRevision, revisionKey, tombstoneKey } from './revision.ts';
+import { SupersededRows } from './superseded-rows.ts';
 
 /** etcd's names in the `meta` bucket; the values are revisions in the layout of revision.ts. */
 const SCHEDULED = 'scheduledCompactRev';
@@ -25,20 +26,24 @@ export function scheduleCompaction(backend: Backend, revision: number): void {
   backend.put('meta', SCHEDULED, fromByteString(revisionKey(revision, 0)));
 }
 
-/** One walk over the keys that had a history when it began. */
+/**
+ * One compaction. First it walks over the keys that had a history when it began, and takes what is superseded out of the
+ * index; then it removes those rows from the backend, the oldest first.
+ */
 interface Pass {
   revision: number;
   keys: Iterator<KeyIndex>;
   keysLeft: number;
+  rows: SupersededRows;
 }
 
-/** A key in the middle of its compaction: revisions are gone from the backend, not yet from the index. */
+/** A key in the middle of its compaction: its rows are noted, and still in the index. */
 interface Place {
   entry: KeyIndex;
   /** The generations before this one are done with. */
   generation: number;
-  /** So many of that generation's first revisions are gone from the backend. */
-  removed: number;
+  /** So many of that generation's first revisions are noted. */
+  noted: number;
 }
 
 export class Compaction {
@@ -69,8 +74,9 @@ export class Compaction {
   }
 
   /**
-   * Does at most `budget` steps; looking at a key is one, removing a revision is one. True when nothing is left to do.
-   * Within a key the oldest go first, so what a crash leaves is always a shorter history and never one with a hole.
+   * Does at most `budget` steps; looking at a key is one, each of its superseded revisions is one, and so is removing that
+   * one later. True when nothing is left to do. The oldest rows go first, so what a crash leaves of a key is always a
+   * shorter history and never one with a hole: the next start finds it in the backend, and compacts again.
    */
   slice(budget: number): boolean {
     let left = budget;
@@ -79,16 +85,12 @@ export class Compaction {
         revision: this.#scheduled,
         keys: this.#space.history.values(),
         keysLeft: this.#space.history.size,
+        rows: new SupersededRows(),
       };
-      if (this.#place === undefined) {
-        this.#place = this.#nextPlace(this.#pass);
-        if (this.#place === undefined) {
-          this.#finish(this.#pass.revision);
-          continue;
-        }
-        left--;
-      }
-      left -= this.#removeSome(this.#place, this.#pass.revision, left);
+      this.#place ??= this.#nextPlace(this.#pass);
+      if (this.#place !== undefined) left -= this.#noteSome(this.#place, this.#pass, left);
+      else if (this.#removeRow(this.#pass.rows)) left--;
+      else this.#finish(this.#pass.revision);
     }
     return this.#finished >= this.#scheduled;
   }
@@ -98,46 +100,55 @@ export class Compaction {
     if (pass.keysLeft === 0) return undefined;
     pass.keysLeft--;
     const next = pass.keys.next();
-    return next.done === true ? undefined : { entry: next.value, generation: 0, removed: 0 };
+    return next.done === true ? undefined : { entry: next.value, generation: 0, noted: 0 };
   }
 
-  /** Goes on with one key and returns how many revisions it removed. */
-  #removeSome(place: Place, revision: number, budget: number): number {
+  /** Goes on with one key and returns how many steps that took. */
+  #noteSome(place: Place, { revision, rows }: Pass, budget: number): number {
     const { entry } = place;
     let left = budget;
     while (place.generation < entry.generations) {
       const generation = entry.generation(place.generation);
       const target = generation.superseded(revision);
       if (target === 0) break;
-      while (place.removed < target) {
+      while (place.noted < target) {
         if (left === 0) return budget;
-        this.#removeRow(generation, place.removed++);
+        this.#note(rows, generation, place.noted++);
         left--;
       }
       if (target < generation.length) break;
       place.generation++;
-      place.removed = 0;
+      place.noted = 0;
     }
     this.#settle(place, revision);
-    return budget - left;
+    return budget - left + 1;
   }
 
-  #removeRow(generation: Generation, index: number): void {
+  #note(rows: SupersededRows, generation: Generation, index: number): void {
     const { main, sub } = generation.at(index);
-    this.#backend.delete('key', generation.isTombstone(index) ? tombstoneKey(main, sub) : revisionKey(main, sub));
+    rows.add(main, sub, generation.isTombstone(index));
     this.#space.removedRow(generation.bytesAt(index));
   }
 
-  /** Brings the index in line with the backend once a key is done. */
+  /** Takes out of the index what is noted of a key. */
   #settle(place: Place, revision: number): void {
     const { entry } = place;
     if (place.generation === entry.generations) this.#space.remove(entry, revision);
     else {
       entry.dropGenerations(place.generation);
-      entry.generation(0).dropFirst(place.removed);
+      entry.generation(0).dropFirst(place.noted);
       if (!entry.hasHistory) this.#space.unlist(entry);
     }
     this.#place = undefined;
+  }
+
+  /** False when there was none. */
+  #removeRow(rows: SupersededRows): boolean {
+    const row = rows.take();
+    if (row === undefined) return false;
+    const { main, sub, isTombstone } = row;
+    this.#backend.delete('key', isTombstone ? tombstoneKey(main, sub) : revisionKey(main, sub));
+    return true;
   }
 
   #finish(revision: number): void {

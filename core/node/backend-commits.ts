@@ -29,6 +29,9 @@ export class BackendCommits {
   #whenQuiet: (() => void) | undefined;
   #waiters: { index: number; done: () => void }[] = [];
   #ticks = 0;
+  #appliedAtTick: number;
+  /** One tick earlier. */
+  #appliedBefore: number;
 
   constructor(limits: NodeLimits, world: Pick<World, 'machine' | 'wal'>, raft: Raft, events: CommitEvents) {
     this.#limits = limits;
@@ -36,11 +39,15 @@ export class BackendCommits {
     this.#raft = raft;
     this.#events = events;
     this.#durableIndex = world.machine.appliedIndex;
+    this.#appliedAtTick = this.#durableIndex;
+    this.#appliedBefore = this.#durableIndex;
   }
 
   /** Once a tick: commits what there is, if it is time. */
   tick(): void {
     const { machine } = this.#world;
+    this.#appliedBefore = this.#appliedAtTick;
+    this.#appliedAtTick = machine.appliedIndex;
     if (++this.#ticks < this.#limits.commitTicks) return;
     this.#ticks = 0;
     // Entries without effect are no writes, but the log they fill must be let go some day.
@@ -50,7 +57,21 @@ export class BackendCommits {
 
   /** Entries have been applied: commits at once if the backend is far behind. */
   applied(): void {
-    if (this.#world.machine.pendingWrites >= this.#limits.commitWritesMax) this.#commit();
+    const { machine } = this.#world;
+    if (machine.pendingWrites - machine.pendingRemovals >= this.#limits.commitWritesMax) this.#commit();
+  }
+
+  /**
+   * Background work has gone on, perhaps as far as it may before a commit. While somebody writes it waits for the commit
+   * that is due anyway: one of its own would keep the disk from his log.
+   */
+  worked(): void {
+    if (this.#world.machine.awaitsCommit && !this.#isBusy) this.#commit();
+  }
+
+  /** Whether entries have been applied since the tick before the last one. */
+  get #isBusy(): boolean {
+    return this.#world.machine.appliedIndex > this.#appliedBefore;
   }
 
   /** Calls `done` later, when the state up to applied entry `index` is durable. */
@@ -96,6 +117,7 @@ export class BackendCommits {
       this.#whenQuiet = undefined;
       if (quiet === undefined) this.#trim();
       this.#tellWaiters();
+      this.worked();
       quiet?.();
       this.#events.done();
     });

@@ -74,6 +74,10 @@ export interface Machine {
   setLeader(leading: boolean): void;
   /** Writes not yet durable in the backend, since the last commit. */
   readonly pendingWrites: number;
+  /** Those of them that only take away what nobody can read any more: after a crash they are not missed. */
+  readonly pendingRemovals: number;
+  /** Whether background work goes on after the next commit only. */
+  readonly awaitsCommit: boolean;
   /** Makes the state up to appliedIndex durable in the background. An error is fatal. */
   commit(done: (error?: Error) => void): void;
   /** Leader only: leases whose time is up, at most `limit`, each once per retry interval. The node proposes their revocation. */

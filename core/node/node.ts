@@ -381,7 +381,10 @@ export class Node {
     this.#workScheduled = true;
     this.#world.scheduleIdle(() => {
       this.#workScheduled = false;
-      if (!this.#isOver && this.#world.machine.work()) this.requestWork();
+      if (this.#isOver) return;
+      const more = this.#world.machine.work();
+      this.#commits.worked();
+      if (more) this.requestWork();
     });
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { COMPACTION_SLICE_REVISIONS } from '../../core/apply/state-machine.ts';
+import { COMPACTION_REMOVALS_PER_COMMIT, COMPACTION_SLICE_REVISIONS } from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
@@ -178,6 +178,39 @@ describe('compaction', () => {
     expect(codeOf(h.compact(4))).toBe('Compacted');
     expect(codeOf(h.get('a', { revision: 3 }))).toBe('Compacted');
     expect(success(h.get('a', { revision: 4 })).kvs[0]!.mod_revision).toBe(4);
+  });
+
+  it('removes no more before a commit than it may: more when more is written', () => {
+    const h = new Harness();
+    const limit = COMPACTION_REMOVALS_PER_COMMIT;
+    const revisions = 5 * limit;
+    for (let i = 0; i < revisions; i++) h.put('a', String(i));
+    h.compact(revisions);
+    let wakes = 0;
+    h.machine.onWork = () => wakes++;
+    const commit = () => {
+      h.machine.commit(() => {});
+      h.flush();
+    };
+    const work = () => {
+      while (h.machine.work()) {}
+      return h.machine.pendingRemovals;
+    };
+    commit();
+    const first = work();
+    expect(first).toBeGreaterThanOrEqual(limit);
+    expect(first).toBeLessThan(limit + COMPACTION_SLICE_REVISIONS);
+    expect([h.machine.awaitsCommit, h.machine.compacting, h.machine.pendingWrites]).toEqual([true, true, first]);
+    wakes = 0;
+    commit();
+    expect([h.machine.awaitsCommit, h.machine.pendingRemovals, wakes]).toEqual([false, 0, 1]);
+    for (let i = 0; i < limit; i++) h.put('b', String(i));
+    expect(work()).toBeGreaterThanOrEqual(2 * limit);
+    while (h.machine.compacting) {
+      commit();
+      work();
+    }
+    expect(h.machine.awaitsCommit).toBe(false);
   });
 
   it('is physical only when the rows are gone and a commit has reached the disk', () => {

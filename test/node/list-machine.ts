@@ -66,6 +66,8 @@ export class ListMachine implements Machine {
   requests: (InternalRequest | undefined)[] = [];
   leading: boolean[] = [];
   pendingWrites = 0;
+  pendingRemovals = 0;
+  awaitsCommit = false;
   workLeft = 0;
   /** What happened to the disk, in order; a bench lets its log write here too. */
   events: string[] = [];

@@ -323,6 +323,48 @@ describe('the backend', () => {
     expect(bench.machine.commits).toHaveLength(1);
   });
 
+  it('does not count what is only removed', () => {
+    const bench = new Bench({ limits: { commitWritesMax: 3 } }).lead();
+    bench.machine.pendingWrites = bench.machine.pendingRemovals = 5;
+    for (const key of ['a', 'b', 'c']) {
+      expect(bench.machine.commits).toEqual([]);
+      bench.put(key, []);
+      bench.settle();
+    }
+    expect(bench.machine.commits).toHaveLength(1);
+  });
+
+  it('commits for background work at once when nobody writes, else at the tick', () => {
+    const bench = new Bench({ limits: { commitTicks: 3 } }).lead();
+    const work = () => {
+      bench.node.requestWork();
+      bench.rest();
+      return bench.machine.commits.length;
+    };
+    for (let i = 0; i < 3; i++) bench.tick();
+    expect(work()).toBe(0);
+    bench.machine.pendingWrites = bench.machine.pendingRemovals = 5;
+    bench.machine.awaitsCommit = true;
+    bench.put('a', []);
+    bench.settle();
+    expect(work()).toBe(0);
+    bench.tick();
+    expect(work()).toBe(0);
+    bench.tick();
+    expect(work()).toBe(1);
+    bench.machine.finishCommit();
+    // Still waiting: another one follows.
+    expect(bench.machine.commits).toHaveLength(1);
+    bench.machine.awaitsCommit = false;
+    bench.machine.finishCommit();
+    bench.put('b', []);
+    bench.settle();
+    bench.machine.awaitsCommit = true;
+    expect(work()).toBe(0);
+    for (let i = 0; i < 3 && bench.machine.commits.length === 0; i++) bench.tick();
+    expect(bench.machine.commits).toHaveLength(1);
+  });
+
   it('lets go of the log behind the durable state, but for the catch-up entries', () => {
     const bench = new Bench({ limits: { catchupEntries: 2 } }).lead();
     for (let i = 0; i < 9; i++) bench.put(`${i}`, []);

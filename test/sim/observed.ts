@@ -106,6 +106,14 @@ export class ObservedMachine implements Machine {
     return this.#inner.pendingWrites;
   }
 
+  get pendingRemovals(): number {
+    return this.#inner.pendingRemovals;
+  }
+
+  get awaitsCommit(): boolean {
+    return this.#inner.awaitsCommit;
+  }
+
   apply(index: number, term: number, request: InternalRequest | undefined): ApplyResult | undefined {
     const result = this.#inner.apply(index, term, request);
     this.#applied(index, term, { request }, result);
