@@ -22,6 +22,10 @@ import {
 /** Bytes read or looked at before the caller gets its turn back. */
 export const SCAN_SLICE_BYTES = 1024 * 1024;
 
+const WORD_BYTES = 4;
+/** FRAME_MAGIC as this processor reads it from a file. */
+const MAGIC_WORD = new Uint32Array(new Uint8Array([0, 8, 16, 24].map((shift) => FRAME_MAGIC >>> shift)).buffer)[0]!;
+
 /** One whole segment in memory. */
 export interface LoadedSegment {
   readonly number: number;
@@ -61,13 +65,15 @@ export function* loadSegment(disk: LogDisk, number: number, worn?: LoadedSegment
   const zeros = new Uint8Array(scratch.length);
   const blank: boolean[] = [];
   for (let at = 0; at < sizeBytes; at += SCAN_SLICE_BYTES) {
-    const slice = scratch.subarray(0, sizeBytes - at);
+    const place = bytes.subarray(at, Math.min(at + SCAN_SLICE_BYTES, sizeBytes));
+    // Most of a new segment is zeros, and they come last. Memory that nobody has written to is zero, and takes no room.
+    const inPlace = blank.at(-1) !== true;
+    const slice = inPlace ? place : scratch.subarray(0, place.length);
     const got = disk.read(name, at, slice);
     if (got !== slice.length) throw new Error(`the file ended at byte ${at + got} of ${sizeBytes}`);
     const isBlank = bytesEqual(slice, zeros.subarray(0, got));
-    // Most of a new segment is zeros. Memory that nobody has written to is zero, and takes no room.
-    if (!isBlank) bytes.set(slice, at);
-    else if (reused?.blank[blank.length] === false) bytes.fill(0, at, at + got);
+    if (!inPlace && !isBlank) place.set(slice);
+    else if (!inPlace && reused?.blank[blank.length] === false) place.fill(0);
     blank.push(isBlank);
     yield got;
   }
@@ -146,7 +152,7 @@ export function* scanRemainder(
       zero = at === sliceEnd;
       if (zero) continue;
     }
-    at = skipToMagic(view, at, sliceEnd);
+    at = skipToMagic(bytes, at, sliceEnd);
     if (at === sliceEnd) continue;
     const header = decodeFrameHeader(bytes, view, at, seed, disk.crc32);
     // An earlier frame in this place is data: somebody has stored a copy of this very log.
@@ -170,10 +176,11 @@ function skipZeros(view: DataView, from: number, to: number): number {
   return at;
 }
 
-/** The first place from `from` on that begins as a frame does, or `to`. */
-function skipToMagic(view: DataView, from: number, to: number): number {
-  const [step, magic] = [FRAME_ALIGNMENT_BYTES, FRAME_MAGIC];
-  let at = from;
-  while (at < to && view.getUint32(at, true) !== magic) at += step;
-  return at;
+/** The first place from `from` on that begins as a frame does, or `to`. All are multiples of FRAME_ALIGNMENT_BYTES. */
+function skipToMagic(bytes: Uint8Array, from: number, to: number): number {
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + from, (to - from) / WORD_BYTES);
+  for (let at = words.indexOf(MAGIC_WORD); at !== -1; at = words.indexOf(MAGIC_WORD, at + 1)) {
+    if ((at * WORD_BYTES) % FRAME_ALIGNMENT_BYTES === 0) return from + at * WORD_BYTES;
+  }
+  return to;
 }

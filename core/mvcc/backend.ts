@@ -46,6 +46,17 @@ export interface BackendView {
   close(): void;
 }
 
+/** A row that is only lent: what it says is true until its visitor returns or reads something else from the backend. */
+export interface LentRow {
+  /** The key is bytes `keyStart..keyEnd` of this. */
+  readonly keyBytes: Uint8Array;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  /** The value is the first `valueEnd` bytes of this. */
+  readonly valueBytes: Uint8Array;
+  readonly valueEnd: number;
+}
+
 /** Reads always see every earlier write of this process, committed or not. All calls are synchronous but `commit` and `close`. */
 export interface Backend {
   /** The returned bytes stay valid and as they are, whatever is written later. They are shared: never change them. */
@@ -62,16 +73,8 @@ export interface Backend {
     to: ByteString | undefined,
     visit: (key: ByteString, value: Uint8Array) => boolean,
   ): void;
-  /**
-   * As {@link scan}, for who reads many rows and keeps none: `value` is only lent, until `visit` returns or reads something
-   * else from the backend.
-   */
-  scanLent(
-    bucket: Bucket,
-    from: ByteString,
-    to: ByteString | undefined,
-    visit: (key: ByteString, value: Uint8Array) => boolean,
-  ): void;
+  /** As {@link scan}, for who reads many rows and keeps none: nothing is copied, not even into objects of its own. */
+  scanLent(bucket: Bucket, from: ByteString, to: ByteString | undefined, visit: (row: LentRow) => boolean): void;
   /** `value` must not be changed by the caller afterwards. */
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void;
   delete(bucket: Bucket, key: ByteString): void;

@@ -10,13 +10,16 @@ import type { Revision } from './revision.ts';
 /** Numbers kept of a revision that is not the last. */
 const STRIDE = 3;
 
+/** What is true of a generation or a key, in one number: fields of their own would make each of them a third larger. */
+const Mark = { ENDED: 1, LEASED: 2, LISTED: 4, QUEUED: 8, HOT: 16 } as const;
+
 export class Generation {
   /** create_revision: the main revision of the first put, compacted or not. */
   created: number;
   /** Puts so far, compacted or not. */
   version: number;
-  /** Whether the last revision is a tombstone. */
-  ended: boolean;
+  /** See {@link Mark}. */
+  protected marks: number;
   #lastMain: number;
   #lastSub: number;
   /** Bytes of the last revision's row; 0 until they are told. */
@@ -27,11 +30,24 @@ export class Generation {
   constructor(created: number, version: number, ended: boolean, main: number, sub: number, bytes = 0) {
     this.created = created;
     this.version = version;
-    this.ended = ended;
+    this.marks = ended ? Mark.ENDED : 0;
     this.#lastMain = main;
     this.#lastSub = sub;
     this.lastBytes = bytes;
     this.#older = undefined;
+  }
+
+  /** Whether the last revision is a tombstone. */
+  get ended(): boolean {
+    return (this.marks & Mark.ENDED) !== 0;
+  }
+
+  set ended(yes: boolean) {
+    this.mark(Mark.ENDED, yes);
+  }
+
+  protected mark(mark: number, yes: boolean): void {
+    this.marks = yes ? this.marks | mark : this.marks & ~mark;
   }
 
   get length(): number {
@@ -130,27 +146,53 @@ export class KeyIndex extends Generation {
   readonly key: ByteString;
   /** Before the newest, oldest first. */
   #earlier: Generation[] | undefined;
-  /** Whether the newest put had a lease: then losing it must be told. */
-  leased: boolean;
-  /** Whether the index lists it among the keys with something to compact. */
-  listed: boolean;
-  /** For PairCache only: the newest pair, if it is kept; whether it waits in the queue, and was read since. */
+  /** For PairCache only: the newest pair, if it is kept. */
   cached: KeyValue | undefined;
   /** What it counts for in the cache. */
   cachedBytes: number;
-  queued: boolean;
-  hot: boolean;
 
   constructor(key: ByteString, created: number, version: number, ended: boolean, main: number, sub: number) {
     super(created, version, ended, main, sub);
     this.key = key;
     this.#earlier = undefined;
-    this.leased = false;
-    this.listed = false;
     this.cached = undefined;
     this.cachedBytes = 0;
-    this.queued = false;
-    this.hot = false;
+  }
+
+  /** Whether the newest put had a lease: then losing it must be told. */
+  get leased(): boolean {
+    return (this.marks & Mark.LEASED) !== 0;
+  }
+
+  set leased(yes: boolean) {
+    this.mark(Mark.LEASED, yes);
+  }
+
+  /** Whether the index lists it among the keys with something to compact. */
+  get listed(): boolean {
+    return (this.marks & Mark.LISTED) !== 0;
+  }
+
+  set listed(yes: boolean) {
+    this.mark(Mark.LISTED, yes);
+  }
+
+  /** For PairCache only: whether it waits in the queue. */
+  get queued(): boolean {
+    return (this.marks & Mark.QUEUED) !== 0;
+  }
+
+  set queued(yes: boolean) {
+    this.mark(Mark.QUEUED, yes);
+  }
+
+  /** For PairCache only: whether it was read since it came to the queue. */
+  get hot(): boolean {
+    return (this.marks & Mark.HOT) !== 0;
+  }
+
+  set hot(yes: boolean) {
+    this.mark(Mark.HOT, yes);
   }
 
   /** The newest generation. */

@@ -6,18 +6,24 @@ import { assert } from '../util/assert.ts';
 import { BTree } from '../util/btree.ts';
 import type { ByteString } from '../util/bytes.ts';
 import { type Generation, KeyIndex } from './key-index.ts';
+import { KeyLookup } from './key-lookup.ts';
 import { Liveness } from './liveness.ts';
 import type { Revision } from './revision.ts';
 
 export class KeySpace {
-  readonly #keys = new Map<ByteString, KeyIndex>();
   readonly #live = new BTree<KeyIndex>();
   readonly #dead = new BTree<KeyIndex>();
+  /** Of those in the trees the ones asked for lately. */
+  readonly #lookup: KeyLookup;
   readonly #liveness = new Liveness();
   #liveBytes = 0;
   #historyBytes = 0;
   /** Keys with more than one revision or a tombstone: all that a compaction has to look at. */
   readonly history = new Set<KeyIndex>();
+
+  constructor(lookup: KeyLookup = new KeyLookup()) {
+    this.#lookup = lookup;
+  }
 
   get liveCount(): number {
     return this.#live.size;
@@ -48,17 +54,22 @@ export class KeySpace {
 
   /** The key's index entry if the key lives. */
   live(key: ByteString): KeyIndex | undefined {
-    const entry = this.#keys.get(key);
+    const entry = this.any(key);
     return entry?.live ? entry : undefined;
   }
 
   /** The key's index entry, also when the key is deleted. */
   any(key: ByteString): KeyIndex | undefined {
-    return this.#keys.get(key);
+    let entry = this.#lookup.get(key);
+    if (entry === undefined) {
+      entry = this.#search(key);
+      if (entry !== undefined) this.#lookup.add(entry);
+    }
+    return entry;
   }
 
   put(key: ByteString, main: number, sub: number): KeyIndex {
-    const entry = this.#keys.get(key);
+    const entry = this.any(key);
     if (entry?.live) {
       const generation = entry.last;
       this.#supersede(generation);
@@ -68,7 +79,9 @@ export class KeySpace {
       return entry;
     }
     this.#liveness.born(main, key);
-    return this.#begin(key, entry, main, 1, false, main, sub);
+    const begun = this.#begin(key, entry, main, 1, false, main, sub);
+    if (entry === undefined) this.#lookup.add(begun);
+    return begun;
   }
 
   tombstone(entry: KeyIndex, main: number, sub: number): void {
@@ -78,7 +91,8 @@ export class KeySpace {
 
   /** A put found in the backend at start; rows come in order of their revisions. Undefined: it contradicts what came before. */
   restorePut(key: ByteString, at: Revision, created: number, version: number, bytes: number): KeyIndex | undefined {
-    let entry = this.#keys.get(key);
+    // Nobody has asked for it yet: a hash map of all keys would cost a start more than all else that is made of them.
+    let entry = this.#search(key);
     if (entry?.live) {
       if (entry.last.created !== created) return undefined;
       this.#supersede(entry.last);
@@ -92,7 +106,7 @@ export class KeySpace {
 
   /** A tombstone found in the backend at start; the puts before it may have been compacted. */
   restoreTombstone(key: ByteString, at: Revision, bytes: number): KeyIndex {
-    let entry = this.#keys.get(key);
+    let entry = this.#search(key);
     if (entry?.live) this.#end(entry, at.main, at.sub);
     else entry = this.#begin(key, entry, at.main, 0, true, at.main, at.sub);
     this.wrote(entry, bytes);
@@ -107,7 +121,7 @@ export class KeySpace {
   /** Forgets a key of which nothing is left after a compaction at `revision`. */
   remove(entry: KeyIndex, revision: number): void {
     assert(entry.ended && entry.lastMain <= revision, 'a key with revisions to keep stays in the index');
-    this.#keys.delete(entry.key);
+    this.#lookup.delete(entry.key);
     this.#dead.delete(entry.key);
     this.unlist(entry);
   }
@@ -184,6 +198,10 @@ export class KeySpace {
     return next;
   }
 
+  #search(key: ByteString): KeyIndex | undefined {
+    return this.#live.get(key) ?? (this.#dead.size === 0 ? undefined : this.#dead.get(key));
+  }
+
   /** The living and the dead, in key order. */
   #scanAll(from: ByteString, to: ByteString | undefined, visit: (entry: KeyIndex) => boolean): void {
     const live = this.#live.cursor(from);
@@ -208,8 +226,7 @@ export class KeySpace {
     sub: number,
   ): KeyIndex {
     const entry = known ?? new KeyIndex(key, created, version, ended, main, sub);
-    if (known === undefined) this.#keys.set(key, entry);
-    else known.begin(created, version, ended, main, sub);
+    if (known !== undefined) known.begin(created, version, ended, main, sub);
     if (ended) this.#dead.set(key, entry);
     else {
       if (known !== undefined) this.#dead.delete(key);

@@ -5,8 +5,8 @@
 import { assert } from '../util/assert.ts';
 import { BTree } from '../util/btree.ts';
 import type { ByteString } from '../util/bytes.ts';
-import { type Backend, type BackendSize, type BackendView, BUCKETS, type Bucket } from './backend.ts';
-import { type Generation, Overlay, type Row } from './overlay.ts';
+import { type Backend, type BackendSize, type BackendView, BUCKETS, type Bucket, type LentRow } from './backend.ts';
+import { type Generation, lentRow, Overlay, type Row } from './overlay.ts';
 
 /** What has been committed. */
 export class MemoryDisk {
@@ -127,13 +127,8 @@ export class MemoryBackend implements Backend {
     this.#overlay.scan(bucket, from, to, this.disk.rows[bucket].cursor(from), visit);
   }
 
-  scanLent(
-    bucket: Bucket,
-    from: ByteString,
-    to: ByteString | undefined,
-    visit: (key: ByteString, value: Uint8Array) => boolean,
-  ): void {
-    this.scan(bucket, from, to, visit);
+  scanLent(bucket: Bucket, from: ByteString, to: ByteString | undefined, visit: (row: LentRow) => boolean): void {
+    this.scan(bucket, from, to, (key, value) => visit(lentRow(key, value)));
   }
 
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void {

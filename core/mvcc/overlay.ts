@@ -4,8 +4,8 @@
  */
 import { assert } from '../util/assert.ts';
 import { BTree, type BTreeCursor } from '../util/btree.ts';
-import type { ByteString } from '../util/bytes.ts';
-import { BACKEND_KEY_BYTES_MAX, BUCKETS, type Bucket } from './backend.ts';
+import { type ByteString, fromByteString } from '../util/bytes.ts';
+import { BACKEND_KEY_BYTES_MAX, BUCKETS, type Bucket, type LentRow } from './backend.ts';
 
 /** A key's new value; null: deleted. */
 export type Row = Uint8Array | null;
@@ -68,6 +68,11 @@ export class Overlay {
     this.#generations.shift();
   }
 
+  /** Whether there is nothing in `bucket`: then what lies below is all there is. */
+  isEmpty(bucket: Bucket): boolean {
+    return this.#generations.every(({ rows }) => rows[bucket].size === 0);
+  }
+
   /** Visits the merge of `below` and all generations, newest wins, deleted keys left out. See Backend.scan. */
   scan(
     bucket: Bucket,
@@ -96,6 +101,11 @@ export class Overlay {
   get #open(): Generation {
     return this.#generations[this.#generations.length - 1]!;
   }
+}
+
+/** A row in memory, for who takes rows that are lent. */
+export function lentRow(key: ByteString, value: Uint8Array): LentRow {
+  return { keyBytes: fromByteString(key), keyStart: 0, keyEnd: key.length, valueBytes: value, valueEnd: value.length };
 }
 
 /** The source with the smallest key; of equal ones the first, which is the newest. */

@@ -115,11 +115,14 @@ export interface PairHead {
   lease: bigint;
 }
 
-/** What `decode` would read of a stored pair, at a third of the cost: a start reads all pairs there are. Throws as it does. */
-export function pairHead(bytes: Uint8Array): PairHead {
+/**
+ * What `decode` would read of the stored pair in the first `end` bytes, at a third of the cost: a start reads all pairs
+ * there are. Throws as it does.
+ */
+export function pairHead(bytes: Uint8Array, end: number = bytes.length): PairHead {
   const head: PairHead = { key: '', created: 0, modified: 0, version: 0, lease: 0n };
-  const reader = new Reader(bytes, 0, bytes.length);
-  while (reader.at < reader.end) {
+  const reader = new Reader(bytes, 0, end);
+  while (reader.at < end) {
     const tag = reader.tag();
     if (tag === HEAD_TAGS.key) head.key = reader.byteString();
     else if (tag === HEAD_TAGS.created) head.created = reader.signedInteger();

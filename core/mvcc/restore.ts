@@ -3,13 +3,13 @@
  * contradict each other is refused, never guessed at.
  */
 import { GrpcStatus, otherError, RosterError } from '../errors.ts';
-import type { ByteString } from '../util/bytes.ts';
-import type { Backend } from './backend.ts';
+import { type ByteString, toByteString } from '../util/bytes.ts';
+import type { Backend, LentRow } from './backend.ts';
 import type { KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
 import type { KeyLeases } from './kv-store.ts';
 import { type PairHead, pairHead } from './pairs.ts';
-import { isRevisionKey, isTombstoneKey, parseRevision, type Revision } from './revision.ts';
+import { REVISION_BYTES, type Revision, revisionIn } from './revision.ts';
 
 /** Rows read, or leases attached, between two yields: some milliseconds. */
 export const RESTORE_SLICE_ROWS = 500;
@@ -25,14 +25,15 @@ export function* restoreIndex(backend: Backend, space: KeySpace, leases: KeyLeas
   for (;;) {
     let left = RESTORE_SLICE_ROWS;
     let lastKey: ByteString | undefined;
-    backend.scanLent('key', from, undefined, (rowKey, value) => {
-      restoring.row(rowKey, value);
-      lastKey = rowKey;
-      return --left > 0;
+    backend.scanLent('key', from, undefined, (row) => {
+      restoring.row(row);
+      if (--left > 0) return true;
+      lastKey = toByteString(row.keyBytes, row.keyStart, row.keyEnd);
+      return false;
     });
     rows += RESTORE_SLICE_ROWS - left;
-    if (lastKey !== undefined) yield rows;
-    if (left > 0 || lastKey === undefined) break;
+    yield rows;
+    if (lastKey === undefined) break;
     from = `${lastKey}\0`;
   }
   let attached = 0;
@@ -56,15 +57,16 @@ class Restoring {
   }
 
   /** Takes one row into the index. */
-  row(rowKey: ByteString, value: Uint8Array): void {
-    if (!isRevisionKey(rowKey)) throw damaged('a pair lies where no revision is');
-    const at = parseRevision(rowKey);
+  row({ keyBytes, keyStart, keyEnd, valueBytes, valueEnd }: LentRow): void {
+    const at = revisionIn(keyBytes, keyStart, keyEnd);
+    if (at === undefined) throw damaged('a pair lies where no revision is');
     // Put and delete are two rows, but the same revision is not given twice.
     if (at.main === this.last.main && at.sub === this.last.sub) throw damaged(`revision ${at.main} is there twice`);
     this.last = at;
-    const head = headOf(value, at);
-    const bytes = rowKey.length + value.length;
-    if (isTombstoneKey(rowKey)) this.#lease(this.#space.restoreTombstone(head.key, at, bytes), 0n);
+    const head = headOf(valueBytes, valueEnd, at);
+    const keyLength = keyEnd - keyStart;
+    const bytes = keyLength + valueEnd;
+    if (keyLength > REVISION_BYTES) this.#lease(this.#space.restoreTombstone(head.key, at, bytes), 0n);
     else this.#put(head, at, bytes);
   }
 
@@ -82,9 +84,9 @@ class Restoring {
   }
 }
 
-function headOf(value: Uint8Array, { main }: Revision): PairHead {
+function headOf(value: Uint8Array, end: number, { main }: Revision): PairHead {
   try {
-    return pairHead(value);
+    return pairHead(value, end);
   } catch (error) {
     if (!(error instanceof RosterError)) throw error;
     throw damaged(`the pair at revision ${main} cannot be read`);

@@ -14,6 +14,7 @@ export interface Revision {
 const TWO_32 = 2 ** 32;
 const UNDERSCORE = 0x5f;
 const TOMBSTONE_MARK = 't';
+const TOMBSTONE_BYTE = 0x74;
 /** Length of {@link revisionKey}'s keys. */
 export const REVISION_BYTES = 17;
 
@@ -59,6 +60,18 @@ export function isRevisionKey(key: ByteString): boolean {
   return key.charCodeAt(8) === UNDERSCORE && key < '\0\x20' && key.startsWith('\0\0\0\0', 9);
 }
 
+/** The revision that bytes `start..end` spell as a backend key does; undefined when they do not. */
+export function revisionIn(bytes: Uint8Array, start: number, end: number): Revision | undefined {
+  const length = end - start;
+  if (length !== REVISION_BYTES && (length !== REVISION_BYTES + 1 || bytes[end - 1] !== TOMBSTONE_BYTE))
+    return undefined;
+  if (bytes[start + 8] !== UNDERSCORE || uint32At(bytes, start + 9) !== 0) return undefined;
+  const high = uint32At(bytes, start);
+  // As `isRevisionKey` has it.
+  if (high >= 2 ** 21) return undefined;
+  return { main: high * TWO_32 + uint32At(bytes, start + 4), sub: uint32At(bytes, start + 13) };
+}
+
 /** The main revision that bytes from outside spell as a backend key does; undefined when they do not. */
 export function revisionOf(key: ByteString): number | undefined {
   return isRevisionKey(key) ? parseRevision(key).main : undefined;
@@ -75,4 +88,8 @@ function integerAt(key: ByteString, at: number): number {
   for (let i = at; i < at + 8; i++) value = value * 256 + key.charCodeAt(i);
   assert(Number.isSafeInteger(value), 'a revision must be a safe integer');
   return value;
+}
+
+function uint32At(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }

@@ -102,7 +102,10 @@ export class BTree<V> {
     return this.#root.count;
   }
 
+  /** What lies beyond the greatest key costs no search. */
   get(key: ByteString): V | undefined {
+    const last = this.lastKey();
+    if (last === undefined || key > last) return undefined;
     const leaf = this.#leafOf(key);
     const at = lowerBound(leaf.keys, key);
     return leaf.keys[at] === key ? leaf.values[at] : undefined;

@@ -4,35 +4,65 @@
  * not keep other processes away: the lock on the data directory is taken elsewhere.
  */
 import { type Database, open, type RangeOptions, type RootDatabase, type Transaction } from 'lmdb';
-import { type Backend, type BackendSize, type BackendView, BUCKETS, type Bucket } from '../../core/mvcc/backend.ts';
-import { type Generation, Overlay, type Row, type RowSource } from '../../core/mvcc/overlay.ts';
+import {
+  type Backend,
+  type BackendSize,
+  type BackendView,
+  BUCKETS,
+  type Bucket,
+  type LentRow,
+} from '../../core/mvcc/backend.ts';
+import { type Generation, lentRow, Overlay, type Row, type RowSource } from '../../core/mvcc/overlay.ts';
 import { assert } from '../../core/util/assert.ts';
-import type { ByteString } from '../../core/util/bytes.ts';
+import { type ByteString, EMPTY_BYTES } from '../../core/util/bytes.ts';
 import { checkStoreDirectory, openError } from './lmdb-check.ts';
 import { RowWriter } from './lmdb-rows.ts';
 
 /** Address space reserved at first (etcd's initial mmap); LMDB maps more when the file outgrows it. */
 export const MAP_BYTES_INITIAL = 10 * 2 ** 30;
 
+/** A row where LMDB has put it: two buffers that are its own. */
+class LmdbRow implements LentRow {
+  keyBytes: Uint8Array = EMPTY_BYTES;
+  keyStart = 0;
+  keyEnd = 0;
+  valueBytes: Uint8Array = EMPTY_BYTES;
+  valueEnd = 0;
+}
+
+/** Set while a row is read that is lent: lmdb says it here, and makes neither key nor value of it. */
+let lending: LmdbRow | undefined;
+
 /** Keys are byte strings on both sides: written and read as latin1 without an intermediate copy. */
 const latin1Keys = {
   writeKey: (key: ByteString, target: Buffer, start: number): number => start + target.write(key, start, 'latin1'),
-  readKey: (source: Buffer, start: number, end: number): ByteString => source.toString('latin1', start, end),
+  readKey: (source: Buffer, start: number, end: number): ByteString => {
+    if (lending === undefined) return source.toString('latin1', start, end);
+    lending.keyBytes = source;
+    lending.keyStart = start;
+    lending.keyEnd = end;
+    return '';
+  },
 };
-
-/** Set while a row is read whose value is lent: it is then LMDB's own memory, good until the next read. */
-let lending = false;
 
 /** Values leave LMDB's scratch buffer as copies in Node's pool: memory of its own for each costs far more than the copy. */
 const pooledValues = {
   encode: (value: Uint8Array): Uint8Array => value,
   decode: (scratch: Uint8Array): Uint8Array => {
     // lmdb sets `length` to the size of the value; the buffer itself is larger.
-    const lent = new Uint8Array(scratch.buffer, scratch.byteOffset, scratch.length);
-    if (lending) return lent;
-    const value = Buffer.allocUnsafe(lent.length);
-    value.set(lent);
-    return value;
+    const { buffer, byteOffset, length } = scratch;
+    if (lending === undefined) {
+      const value = Buffer.allocUnsafe(length);
+      value.set(new Uint8Array(buffer, byteOffset, length));
+      return value;
+    }
+    // Nearly always the same buffer as before, and a view of it costs as much as all else that is done with a row.
+    const { valueBytes } = lending;
+    if (valueBytes.buffer !== buffer || valueBytes.byteOffset !== byteOffset || valueBytes.length < length) {
+      lending.valueBytes = new Uint8Array(buffer, byteOffset);
+    }
+    lending.valueEnd = length;
+    return EMPTY_BYTES;
   },
 };
 
@@ -58,6 +88,8 @@ export class LmdbBackend implements Backend {
   readonly #tables: Readonly<Record<Bucket, Table>>;
   readonly #writer: RowWriter;
   readonly #overlay = new Overlay();
+  /** For one row at a time. */
+  readonly #lent = new LmdbRow();
   readonly #onCommit: ((ms: number) => void) | undefined;
   readonly #queue: Commit[] = [];
   readonly #views = new Set<LmdbView>();
@@ -99,12 +131,16 @@ export class LmdbBackend implements Backend {
   }
 
   getLent(bucket: Bucket, key: ByteString): Uint8Array | undefined {
-    lending = true;
+    this.#assertOpen();
+    const row = this.#overlay.get(bucket, key);
+    if (row !== undefined) return row ?? undefined;
+    lending = this.#lent;
     try {
-      return this.get(bucket, key);
+      if (this.#tables[bucket].get(key) === undefined) return undefined;
     } finally {
-      lending = false;
+      lending = undefined;
     }
+    return this.#lent.valueBytes.subarray(0, this.#lent.valueEnd);
   }
 
   scan(
@@ -113,16 +149,30 @@ export class LmdbBackend implements Backend {
     to: ByteString | undefined,
     visit: (key: ByteString, value: Uint8Array) => boolean,
   ): void {
-    this.#scan(bucket, from, to, visit, false);
+    this.#assertOpen();
+    if (to !== undefined && to <= from) return;
+    const below = new TableCursor(this.#tables[bucket], from, to, undefined);
+    try {
+      this.#overlay.scan(bucket, from, to, below, visit);
+    } finally {
+      below.close();
+    }
   }
 
-  scanLent(
-    bucket: Bucket,
-    from: ByteString,
-    to: ByteString | undefined,
-    visit: (key: ByteString, value: Uint8Array) => boolean,
-  ): void {
-    this.#scan(bucket, from, to, visit, true);
+  scanLent(bucket: Bucket, from: ByteString, to: ByteString | undefined, visit: (row: LentRow) => boolean): void {
+    if (!this.#overlay.isEmpty(bucket)) {
+      this.scan(bucket, from, to, (key, value) => visit(lentRow(key, value)));
+      return;
+    }
+    this.#assertOpen();
+    if (to !== undefined && to <= from) return;
+    const rows = this.#tables[bucket].getRange(rangeOf(from, to))[Symbol.iterator]();
+    const row = new LmdbRow();
+    try {
+      while (!lent(rows, row) && visit(row));
+    } finally {
+      rows.return?.();
+    }
   }
 
   put(bucket: Bucket, key: ByteString, value: Uint8Array): void {
@@ -160,23 +210,6 @@ export class LmdbBackend implements Backend {
     // LMDB does not survive a transaction that is ended after its environment.
     for (const view of this.#views) view.close();
     if (!this.#running) void this.#closeRoot(done);
-  }
-
-  #scan(
-    bucket: Bucket,
-    from: ByteString,
-    to: ByteString | undefined,
-    visit: (key: ByteString, value: Uint8Array) => boolean,
-    lent: boolean,
-  ): void {
-    this.#assertOpen();
-    if (to !== undefined && to <= from) return;
-    const below = new TableCursor(this.#tables[bucket], from, to, undefined, lent);
-    try {
-      this.#overlay.scan(bucket, from, to, below, visit);
-    } finally {
-      below.close();
-    }
   }
 
   /** Writes what is queued, all of it at once when several commits wait, until nothing is. */
@@ -285,47 +318,44 @@ class LmdbView implements BackendView {
   }
 }
 
-/** The rows LMDB holds. Keys and values are copies, which outlive the read transaction; but values that are `lent` are not. */
+/** LMDB has no empty key: nothing sorts below "\0". */
+function rangeOf(from: ByteString, to: ByteString | undefined): RangeOptions {
+  const start = from === '' ? '\0' : from;
+  return to === undefined ? { start } : { start, end: to };
+}
+
+/** Reads the next row into `row`. True when there is none. */
+function lent(rows: Iterator<unknown>, row: LmdbRow): boolean {
+  lending = row;
+  try {
+    return rows.next().done === true;
+  } finally {
+    lending = undefined;
+  }
+}
+
+/** The rows LMDB holds. Keys and values are copies, which outlive the read transaction. */
 class TableCursor implements RowSource {
   key: ByteString | undefined;
   value: Row = null;
   readonly #rows: Iterator<{ key: ByteString; value: Uint8Array }>;
-  readonly #lent: boolean;
 
   /** As of now, or as of `transaction`. */
-  constructor(
-    table: Table,
-    from: ByteString,
-    to: ByteString | undefined,
-    transaction: Transaction | undefined,
-    lent = false,
-  ) {
-    this.#lent = lent;
-    // LMDB has no empty key: nothing sorts below "\0".
-    const range: RangeOptions = { start: from === '' ? '\0' : from };
-    if (to !== undefined) range.end = to;
+  constructor(table: Table, from: ByteString, to: ByteString | undefined, transaction: Transaction | undefined) {
+    const range = rangeOf(from, to);
     if (transaction !== undefined) range.transaction = transaction;
     this.#rows = table.getRange(range)[Symbol.iterator]();
     this.advance();
   }
 
   advance(): void {
-    const step = this.#next();
+    const step = this.#rows.next();
     if (step.done === true) {
       this.key = undefined;
       return;
     }
     this.key = step.value.key;
     this.value = step.value.value;
-  }
-
-  #next(): IteratorResult<{ key: ByteString; value: Uint8Array }> {
-    lending = this.#lent;
-    try {
-      return this.#rows.next();
-    } finally {
-      lending = false;
-    }
   }
 
   close(): void {

@@ -76,8 +76,11 @@ export function backendConformance(name: string, makePlace: () => BackendPlace):
       backend.put('key', 'k104', bytes('new'));
       backend.delete('key', 'k106');
       const lent: [ByteString, ByteString][] = [];
-      backend.scanLent('key', 'k101', 'k140', (key, value) => {
-        lent.push([key, toByteString(value)]);
+      backend.scanLent('key', 'k101', 'k140', (row) => {
+        lent.push([
+          toByteString(row.keyBytes, row.keyStart, row.keyEnd),
+          toByteString(row.valueBytes, 0, row.valueEnd),
+        ]);
         return lent.length < 30;
       });
       expect(lent).toEqual(rowsOf(backend, 'key', 'k101', 'k140', 30));

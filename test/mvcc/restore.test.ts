@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GrpcStatus, RosterError } from '../../core/errors.ts';
 import { MemoryBackend } from '../../core/mvcc/memory-backend.ts';
-import { isRevisionKey, revisionKey, tombstoneKey } from '../../core/mvcc/revision.ts';
+import { isRevisionKey, parseRevision, revisionIn, revisionKey, tombstoneKey } from '../../core/mvcc/revision.ts';
 import { MvccStore } from '../../core/mvcc/store.ts';
+import { fromByteString } from '../../core/util/bytes.ts';
 import { encode } from '../../core/wire/binary.ts';
 import { KeyValue } from '../../core/wire/messages.ts';
 import { LeaseMap } from './model.ts';
@@ -97,4 +98,18 @@ it('knows the keys of revisions', () => {
   const others = ['', key.slice(1), `${key}x`, `${key}tt`, `\0\x20${key.slice(2)}`, `\x01${key.slice(1)}`];
   others.push(`${key.slice(0, 8)}-${key.slice(9)}`, `${key.slice(0, 12)}\x01${key.slice(13)}`);
   for (const other of others) expect(isRevisionKey(other)).toBe(false);
+
+  const read = (text: string) => revisionIn(fromByteString(`ab${text}cd`), 2, 2 + text.length);
+  for (const [main, sub] of [
+    [1, 0],
+    [2 ** 32 - 1, 2 ** 31],
+    [2 ** 40 + 5, 7],
+    [2 ** 53 - 1, 2 ** 32 - 1],
+  ] as const) {
+    expect([read(revisionKey(main, sub)), read(tombstoneKey(main, sub))]).toEqual([
+      { main, sub },
+      parseRevision(revisionKey(main, sub)),
+    ]);
+  }
+  for (const other of others) expect(read(other)).toBeUndefined();
 });
