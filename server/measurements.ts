@@ -19,6 +19,11 @@ export class Measurements {
   readonly walWrite = disk();
   walWriteBytes = 0;
   readonly backendCommit = disk();
+  /** From the word to the last row. */
+  readonly compaction = DurationHistogram.doubling(100, 14);
+  /** When the last one was done, in milliseconds since 1970; 0: none yet. */
+  compactedAtMs = 0;
+  #compactingSinceMs: number | undefined;
   readonly loopLag = DurationHistogram.doubling(1, 13);
   /** See {@link Stages}. */
   readonly stages: Stages;
@@ -34,6 +39,17 @@ export class Measurements {
   walWritten(ms: number, bytes: number): void {
     this.walWrite.observe(ms);
     this.walWriteBytes += bytes;
+  }
+
+  /** One that begins while another is under way is part of it. */
+  compacting(underWay: boolean): void {
+    const nowMs = performance.now();
+    if (underWay) this.#compactingSinceMs ??= nowMs;
+    else if (this.#compactingSinceMs !== undefined) {
+      this.compaction.observe(nowMs - this.#compactingSinceMs);
+      this.#compactingSinceMs = undefined;
+      this.compactedAtMs = Date.now();
+    }
   }
 
   /** To be called with every tick, which should come every `intervalMs`. */

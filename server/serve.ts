@@ -149,6 +149,7 @@ class Server implements RunningServer {
     // First, since it throws when log and state do not belong together: the rest has something to close.
     this.#node = this.#createNode();
     machine.onWork = () => this.#node.requestWork();
+    machine.onCompaction = (underWay) => measurements.compacting(underWay);
     this.#peers = new Peers({
       flags,
       tls: tls.peer,

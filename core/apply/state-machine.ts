@@ -14,7 +14,15 @@ import type { StoreSource } from '../mvcc/held-store.ts';
 import type { KvHashResult } from '../mvcc/kv-hash.ts';
 import type { Staging } from '../mvcc/staging.ts';
 import type { MvccStore } from '../mvcc/store.ts';
-import type { ApplyResult, ClusterView, Machine, StatePoint, StateReader, StateWriter } from '../node/machine.ts';
+import type {
+  ApplyResult,
+  ClusterView,
+  CommitWish,
+  Machine,
+  StatePoint,
+  StateReader,
+  StateWriter,
+} from '../node/machine.ts';
 import type { ConfChange } from '../raft/conf-change.ts';
 import type { ConfState } from '../raft/messages.ts';
 import { assert } from '../util/assert.ts';
@@ -79,6 +87,8 @@ export const COMPACTION_SLICE_REVISIONS = 200;
  * 1.1-1.3 times with this, 2.6 with 10,000, 2.4-3.4 with 20,000, 90 without a limit.
  */
 export const COMPACTION_REMOVALS_PER_COMMIT = 3500;
+/** The same while somebody waits for it: at once, not with the next commit that is due. */
+export const AWAITED_REMOVALS_PER_COMMIT = 20_000;
 /** Who writes more than that leaves more behind: of each of his writes so many are removed. */
 const REMOVALS_PER_WRITE = 2;
 
@@ -108,6 +118,8 @@ export class StateMachine implements Machine {
   readonly alarms: Alarms;
   /** Called when {@link work} has something to do again after it had nothing. */
   onWork: (() => void) | undefined;
+  /** Called when a compaction begins to remove old revisions, and when the last of them is removed. */
+  onCompaction: ((underWay: boolean) => void) | undefined;
   /** What leases have come to in this process, for metrics. */
   readonly leaseCounts = { granted: 0, revoked: 0, renewed: 0 };
   /** What v2 operations have come to in this process. */
@@ -244,8 +256,9 @@ export class StateMachine implements Machine {
     return this.#pendingRemovals;
   }
 
-  get awaitsCommit(): boolean {
-    return this.#compacting && this.#holds === 0 && !this.#mayCompact;
+  get commitWish(): CommitWish {
+    if (!this.#compacting || this.#holds > 0 || this.#mayCompact) return 'none';
+    return this.#whenCompacted.length > 0 ? 'now' : 'due';
   }
 
   commit(done: (error?: Error) => void): void {
@@ -353,8 +366,10 @@ export class StateMachine implements Machine {
   /** Calls `done` when everything that a compaction at `revision`, already applied, frees is gone from the disk. */
   whenCompacted(revision: number, done: (error?: Error) => void): void {
     assert(revision <= this.store.compactRevision, 'the compaction has been applied');
-    if (this.#compacting) this.#whenCompacted.push(done);
-    else this.commit(done);
+    if (this.#compacting) {
+      this.#whenCompacted.push(done);
+      this.onWork?.();
+    } else this.commit(done);
   }
 
   /** See KvHash; `revision` 0 is the current one. Compacted, FutureRev, RequestTooManyRequests. */
@@ -377,7 +392,8 @@ export class StateMachine implements Machine {
   get #mayCompact(): boolean {
     if (this.#holds > 0) return false;
     const writes = this.backend.pendingWrites - this.#pendingRemovals;
-    return this.#pendingRemovals < Math.max(COMPACTION_REMOVALS_PER_COMMIT, REMOVALS_PER_WRITE * writes);
+    const least = this.#whenCompacted.length > 0 ? AWAITED_REMOVALS_PER_COMMIT : COMPACTION_REMOVALS_PER_COMMIT;
+    return this.#pendingRemovals < Math.max(least, REMOVALS_PER_WRITE * writes);
   }
 
   #hold(): () => void {
@@ -480,6 +496,7 @@ export class StateMachine implements Machine {
     if (refusal !== undefined) return rosterError(refusal);
     const idle = !this.#compacting && !this.hub.waiting;
     this.#compacting = true;
+    this.onCompaction?.(true);
     if (idle) this.onWork?.();
     return { header: headerAt(this.store.revision) };
   }
@@ -519,6 +536,7 @@ export class StateMachine implements Machine {
     this.#pendingRemovals += this.backend.pendingWrites - before;
     if (!done) return;
     this.#compacting = false;
+    this.onCompaction?.(false);
     const waiting = this.#whenCompacted;
     if (waiting.length === 0) return;
     this.#whenCompacted = [];

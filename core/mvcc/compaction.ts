@@ -49,6 +49,8 @@ interface Place {
 export class Compaction {
   readonly #backend: Backend;
   readonly #space: KeySpace;
+  /** So far, for metrics. */
+  removedRows = 0;
   #scheduled: number;
   #finished: number;
   #pass: Pass | undefined;
@@ -147,6 +149,7 @@ export class Compaction {
     const row = rows.take();
     if (row === undefined) return false;
     const { main, sub, isTombstone } = row;
+    this.removedRows++;
     this.#backend.delete('key', isTombstone ? tombstoneKey(main, sub) : revisionKey(main, sub));
     return true;
   }

@@ -169,6 +169,8 @@ export interface KvStore extends KvReader {
    * one. True when nothing is left to remove.
    */
   compactSlice(budget: number): boolean;
+  /** Rows that compactions have removed in this process. */
+  readonly compactedRows: number;
   /**
    * Events from `fromRevision` (inclusive, not below compactRevision) to the current revision, oldest first, keeping only
    * keys for which `wanted` is true. Looks at `revisionsMax` distinct revisions at most, wanted or not. `next` is where to

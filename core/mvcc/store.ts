@@ -148,6 +148,10 @@ export class MvccStore implements KvStore {
     return undefined;
   }
 
+  get compactedRows(): number {
+    return this.#compaction.removedRows;
+  }
+
   compactSlice(budget: number): boolean {
     this.#assertIdle();
     return this.#compaction.slice(budget);

@@ -66,7 +66,8 @@ export class BackendCommits {
    * that is due anyway: one of its own would keep the disk from his log.
    */
   worked(): void {
-    if (this.#world.machine.awaitsCommit && !this.#isBusy) this.#commit();
+    const { commitWish } = this.#world.machine;
+    if (commitWish === 'now' || (commitWish === 'due' && !this.#isBusy)) this.#commit();
   }
 
   /** Whether entries have been applied since the tick before the last one. */

@@ -52,6 +52,9 @@ export interface StateWriter {
   discard(): void;
 }
 
+/** What background work wants of the next commit, before which it does not go on: nothing; that it comes when due; at once. */
+export type CommitWish = 'none' | 'due' | 'now';
+
 export interface Machine {
   /** Index of the last entry whose effects are in the state (after a restart: in the backend), and its term. */
   readonly appliedIndex: number;
@@ -76,8 +79,7 @@ export interface Machine {
   readonly pendingWrites: number;
   /** Those of them that only take away what nobody can read any more: after a crash they are not missed. */
   readonly pendingRemovals: number;
-  /** Whether background work goes on after the next commit only. */
-  readonly awaitsCommit: boolean;
+  readonly commitWish: CommitWish;
   /** Makes the state up to appliedIndex durable in the background. An error is fatal. */
   commit(done: (error?: Error) => void): void;
   /** Leader only: leases whose time is up, at most `limit`, each once per retry interval. The node proposes their revocation. */

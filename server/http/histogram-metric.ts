@@ -13,19 +13,22 @@ interface Value {
   metricName: string;
 }
 
-/** In seconds, as Prometheus wants it. */
+const SECOND_MS = 1000;
+
+/** In seconds, as Prometheus wants it; some older ones of etcd have units of another length. */
 export function histogramMetric(
   registry: Registry,
   name: string,
   help: string,
   read: () => readonly LabelledHistogram[],
+  unitMs: number = SECOND_MS,
 ): void {
   const metric = {
     name,
     get: () => Promise.resolve({ name, help, type: 'histogram', aggregator: 'sum', values: read().flatMap(values) }),
     reset: () => {},
   };
-  const values = (one: LabelledHistogram) => valuesOf(name, one);
+  const values = (one: LabelledHistogram) => valuesOf(name, one, unitMs);
   // What a registry asks of a metric is `name` and `get`; its type wants one of the package's own classes.
   registry.registerMetric(metric as unknown as Metric);
 }
@@ -38,15 +41,15 @@ export function merged(one: DurationHistogram, other: DurationHistogram): Durati
   return both;
 }
 
-function valuesOf(name: string, { labels, histogram }: LabelledHistogram): Value[] {
+function valuesOf(name: string, { labels, histogram }: LabelledHistogram, unitMs: number): Value[] {
   let below = 0;
   const values: Value[] = histogram.boundsMs.map((bound, i) => {
     below += histogram.counts[i]!;
-    return { labels: { ...labels, le: bound / 1000 }, value: below, metricName: `${name}_bucket` };
+    return { labels: { ...labels, le: bound / unitMs }, value: below, metricName: `${name}_bucket` };
   });
   const count = below + histogram.counts.at(-1)!;
   values.push({ labels: { ...labels, le: '+Inf' }, value: count, metricName: `${name}_bucket` });
-  values.push({ labels: { ...labels }, value: histogram.sumMs / 1000, metricName: `${name}_sum` });
+  values.push({ labels: { ...labels }, value: histogram.sumMs / unitMs, metricName: `${name}_sum` });
   values.push({ labels: { ...labels }, value: count, metricName: `${name}_count` });
   return values;
 }

@@ -120,6 +120,16 @@ export function createMetrics(context: RpcContext, sources: MetricsSources): Met
   gauge('etcd_debugging_mvcc_watcher_total', 'Watchers.', () => machine.hub.counts.watchers);
   gauge('etcd_debugging_mvcc_slow_watcher_total', 'Watchers that catch up.', () => machine.hub.counts.unsynced);
   gauge('etcd_debugging_mvcc_current_revision', 'Current revision of the store.', () => machine.store.revision);
+  counter(
+    'etcd_debugging_mvcc_db_compaction_keys_total',
+    'Revisions that compactions have removed.',
+    () => machine.store.compactedRows,
+  );
+  gauge(
+    'etcd_debugging_mvcc_db_compaction_last',
+    'When the last compaction was done, in seconds since 1970.',
+    () => measurements.compactedAtMs / 1000,
+  );
   gauge('etcd_debugging_mvcc_compact_revision', 'Last compacted revision.', () => machine.store.compactRevision);
   identity(registry, context);
   peerMetrics(registry, context, peers);
@@ -164,11 +174,18 @@ function startedOf(calls: RpcCounts, method: string): number {
 }
 
 function measured(registry: Registry, measurements: Measurements): void {
-  const { walWrite, backendCommit, loopLag, stages } = measurements;
+  const { walWrite, backendCommit, compaction, loopLag, stages } = measurements;
   const one = (name: string, help: string, histogram: DurationHistogram) =>
     histogramMetric(registry, name, help, () => [{ labels: {}, histogram }]);
   one('etcd_disk_wal_fsync_duration_seconds', 'Time of a durable write of the log.', walWrite);
   one('etcd_disk_wal_write_duration_seconds', 'The same: write and sync are one call.', walWrite);
+  histogramMetric(
+    registry,
+    'etcd_debugging_mvcc_db_compaction_total_duration_milliseconds',
+    'Time of a compaction, until the last revision is removed.',
+    () => [{ labels: {}, histogram: compaction }],
+    1,
+  );
   one('etcd_disk_backend_commit_duration_seconds', 'Time of a commit of the database.', backendCommit);
   one('etcd_server_apply_duration_seconds', 'Time in which a batch of entries is applied.', stages.apply);
   one('roster_event_loop_lag_seconds', 'How late the event loop was, looked at ten times a second.', loopLag);

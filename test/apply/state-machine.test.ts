@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { COMPACTION_REMOVALS_PER_COMMIT, COMPACTION_SLICE_REVISIONS } from '../../core/apply/state-machine.ts';
+import {
+  AWAITED_REMOVALS_PER_COMMIT,
+  COMPACTION_REMOVALS_PER_COMMIT,
+  COMPACTION_SLICE_REVISIONS,
+} from '../../core/apply/state-machine.ts';
 import { RosterError } from '../../core/errors.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
@@ -200,17 +204,43 @@ describe('compaction', () => {
     const first = work();
     expect(first).toBeGreaterThanOrEqual(limit);
     expect(first).toBeLessThan(limit + COMPACTION_SLICE_REVISIONS);
-    expect([h.machine.awaitsCommit, h.machine.compacting, h.machine.pendingWrites]).toEqual([true, true, first]);
+    expect([h.machine.commitWish, h.machine.compacting, h.machine.pendingWrites]).toEqual(['due', true, first]);
     wakes = 0;
     commit();
-    expect([h.machine.awaitsCommit, h.machine.pendingRemovals, wakes]).toEqual([false, 0, 1]);
+    expect([h.machine.commitWish, h.machine.pendingRemovals, wakes]).toEqual(['none', 0, 1]);
     for (let i = 0; i < limit; i++) h.put('b', String(i));
     expect(work()).toBeGreaterThanOrEqual(2 * limit);
     while (h.machine.compacting) {
       commit();
       work();
     }
-    expect(h.machine.awaitsCommit).toBe(false);
+    expect(h.machine.commitWish).toBe('none');
+  });
+
+  it('is quicker when somebody waits for it', () => {
+    const h = new Harness();
+    const revisions = 2 * AWAITED_REMOVALS_PER_COMMIT;
+    for (let i = 0; i < revisions; i++) h.put('a', String(i));
+    const underWay: boolean[] = [];
+    h.machine.onCompaction = (is) => underWay.push(is);
+    h.compact(revisions);
+    h.machine.commit(() => {});
+    h.flush();
+    while (h.machine.work()) {}
+    expect(h.machine.commitWish).toBe('due');
+    let wakes = 0;
+    h.machine.onWork = () => wakes++;
+    let done = 0;
+    h.machine.whenCompacted(revisions, () => done++);
+    expect(wakes).toBe(1);
+    while (h.machine.work()) {}
+    expect([h.machine.commitWish, underWay]).toEqual(['now', [true]]);
+    expect(h.machine.pendingRemovals).toBeGreaterThanOrEqual(AWAITED_REMOVALS_PER_COMMIT);
+    h.machine.commit(() => {});
+    h.flush();
+    while (h.machine.work()) {}
+    h.flush();
+    expect([done, underWay, h.machine.store.compactedRows]).toEqual([1, [true, false], revisions - 1]);
   });
 
   it('is physical only when the rows are gone and a commit has reached the disk', () => {

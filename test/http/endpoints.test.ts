@@ -215,6 +215,22 @@ describe('/metrics', () => {
     expect(await rise('etcd_debugging_store_reads_failed_total{action="get"}')).toBe(1);
   });
 
+  it('counts compactions, and what they removed', async () => {
+    const name = 'etcd_debugging_mvcc_db_compaction_total_duration_milliseconds';
+    const before = await values();
+    let revision = '';
+    for (let i = 0; i < 4; i++) {
+      const put = await post('/v3/kv/put', { key: Buffer.from('compacted').toString('base64') });
+      revision = ((await put.json()) as { header: { revision: string } }).header.revision;
+    }
+    await post('/v3/kv/compaction', { revision, physical: true });
+    const after = await values();
+    expect(after.get(`${name}_count`)! - before.get(`${name}_count`)!).toBe(1);
+    const keys = 'etcd_debugging_mvcc_db_compaction_keys_total';
+    expect(after.get(keys)! - before.get(keys)!).toBeGreaterThanOrEqual(3);
+    expect(Math.abs(after.get('etcd_debugging_mvcc_db_compaction_last')! - Date.now() / 1000)).toBeLessThan(600);
+  });
+
   it('has what dashboards ask for from the start', async () => {
     for (const name of [
       'etcd_debugging_store_expires_total',

@@ -6,6 +6,7 @@ import { GrpcStatus, otherError, type RosterError } from '../../core/errors.ts';
 import type {
   ApplyResult,
   ClusterView,
+  CommitWish,
   Machine,
   StatePoint,
   StateReader,
@@ -67,7 +68,7 @@ export class ListMachine implements Machine {
   leading: boolean[] = [];
   pendingWrites = 0;
   pendingRemovals = 0;
-  awaitsCommit = false;
+  commitWish: CommitWish = 'none';
   workLeft = 0;
   /** What happened to the disk, in order; a bench lets its log write here too. */
   events: string[] = [];

@@ -344,7 +344,7 @@ describe('the backend', () => {
     for (let i = 0; i < 3; i++) bench.tick();
     expect(work()).toBe(0);
     bench.machine.pendingWrites = bench.machine.pendingRemovals = 5;
-    bench.machine.awaitsCommit = true;
+    bench.machine.commitWish = 'due';
     bench.put('a', []);
     bench.settle();
     expect(work()).toBe(0);
@@ -355,14 +355,19 @@ describe('the backend', () => {
     bench.machine.finishCommit();
     // Still waiting: another one follows.
     expect(bench.machine.commits).toHaveLength(1);
-    bench.machine.awaitsCommit = false;
+    bench.machine.commitWish = 'none';
     bench.machine.finishCommit();
     bench.put('b', []);
     bench.settle();
-    bench.machine.awaitsCommit = true;
+    bench.machine.commitWish = 'due';
     expect(work()).toBe(0);
     for (let i = 0; i < 3 && bench.machine.commits.length === 0; i++) bench.tick();
     expect(bench.machine.commits).toHaveLength(1);
+    bench.machine.finishCommit();
+    bench.put('c', []);
+    bench.settle();
+    bench.machine.commitWish = 'now';
+    expect(work()).toBe(1);
   });
 
   it('lets go of the log behind the durable state, but for the catch-up entries', () => {

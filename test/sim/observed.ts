@@ -3,6 +3,7 @@ import type { StateMachine } from '../../core/apply/state-machine.ts';
 import type {
   ApplyResult,
   ClusterView,
+  CommitWish,
   Machine,
   StatePoint,
   StateReader,
@@ -110,8 +111,8 @@ export class ObservedMachine implements Machine {
     return this.#inner.pendingRemovals;
   }
 
-  get awaitsCommit(): boolean {
-    return this.#inner.awaitsCommit;
+  get commitWish(): CommitWish {
+    return this.#inner.commitWish;
   }
 
   apply(index: number, term: number, request: InternalRequest | undefined): ApplyResult | undefined {
