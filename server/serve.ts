@@ -54,6 +54,8 @@ const NEVER = new AbortController().signal;
 /** How long the first election waits to be hastened until another member can be reached (etcd: rafthttp.ConnReadTimeout). */
 const TICK_ADVANCE_WAIT_MS = 5000;
 const TICK_ADVANCE_CHECK_MS = 20;
+/** A compaction goes on after each commit: beside traffic that is so often. */
+const WISHED_COMMIT_MS = 1000;
 /** Space is looked after this often. */
 const UPKEEP_INTERVAL_MS = 250;
 /** Ticks that are left for a leader to be heard of. */
@@ -336,6 +338,7 @@ class Server implements RunningServer {
   #createNode(): Node {
     const flags = this.#flags;
     const { wal, machine, recovered, identity } = this.#storage;
+    const ticks = (ms: number) => Math.max(1, Math.round(ms / flags['heartbeat-interval']));
     const config = nodeConfig(identity.memberId, {
       tickMs: flags['heartbeat-interval'],
       electionMs: flags['election-timeout'],
@@ -344,7 +347,8 @@ class Server implements RunningServer {
         ...NODE_LIMITS,
         requestBytesMax: flags['max-request-bytes'],
         commitWritesMax: flags['backend-batch-limit'],
-        commitTicks: Math.max(1, Math.round(flags['backend-batch-interval'] / flags['heartbeat-interval'])),
+        commitTicks: ticks(flags['backend-batch-interval']),
+        wishedCommitTicks: ticks(WISHED_COMMIT_MS),
         catchupEntries: flags['snapshot-catchup-entries'],
       },
     });

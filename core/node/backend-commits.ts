@@ -29,6 +29,8 @@ export class BackendCommits {
   #whenQuiet: (() => void) | undefined;
   #waiters: { index: number; done: () => void }[] = [];
   #ticks = 0;
+  /** What the log in memory held after the last commit. */
+  #trimmedBytes: number;
   #appliedAtTick: number;
   /** One tick earlier. */
   #appliedBefore: number;
@@ -39,6 +41,7 @@ export class BackendCommits {
     this.#raft = raft;
     this.#events = events;
     this.#durableIndex = world.machine.appliedIndex;
+    this.#trimmedBytes = raft.log.bytes;
     this.#appliedAtTick = this.#durableIndex;
     this.#appliedBefore = this.#durableIndex;
   }
@@ -48,7 +51,9 @@ export class BackendCommits {
     const { machine } = this.#world;
     this.#appliedBefore = this.#appliedAtTick;
     this.#appliedAtTick = machine.appliedIndex;
-    if (++this.#ticks < this.#limits.commitTicks) return;
+    const { commitTicks, wishedCommitTicks } = this.#limits;
+    const dueTicks = machine.commitWish === 'none' ? commitTicks : Math.min(commitTicks, wishedCommitTicks);
+    if (++this.#ticks < dueTicks) return;
     this.#ticks = 0;
     // Entries without effect are no writes, but the log they fill must be let go some day.
     const behind = machine.appliedIndex - this.#durableIndex >= this.#limits.commitWritesMax;
@@ -58,7 +63,10 @@ export class BackendCommits {
   /** Entries have been applied: commits at once if the backend is far behind. */
   applied(): void {
     const { machine } = this.#world;
-    if (machine.pendingWrites - machine.pendingRemovals >= this.#limits.commitWritesMax) this.#commit();
+    const { commitWritesMax, commitBytesMax } = this.#limits;
+    const writes = machine.pendingWrites - machine.pendingRemovals;
+    const bytes = this.#raft.log.bytes - this.#trimmedBytes;
+    if (writes >= commitWritesMax || bytes >= commitBytesMax) this.#commit();
   }
 
   /**
@@ -117,6 +125,7 @@ export class BackendCommits {
       const quiet = this.#whenQuiet;
       this.#whenQuiet = undefined;
       if (quiet === undefined) this.#trim();
+      this.#trimmedBytes = this.#raft.log.bytes;
       this.#tellWaiters();
       this.worked();
       quiet?.();

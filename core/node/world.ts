@@ -98,11 +98,15 @@ export interface NodeLimits {
   applyBytesMax: number;
   /** Writes the backend may be behind before it is told to commit between two ticks. */
   commitWritesMax: number;
+  /** The same in bytes of log, which is in memory until then. */
+  commitBytesMax: number;
   /**
    * Ticks between two commits of the backend. The log has made every change durable already, so this only bounds what a
    * restart has to replay; each commit is a sync that competes with the log's own.
    */
   commitTicks: number;
+  /** The same while the machine waits for one (Machine.commitWish). */
+  wishedCommitTicks: number;
   /** Log entries and bytes kept behind the durable state for followers that are a little late. */
   catchupEntries: number;
   catchupBytesMax: number;
@@ -127,7 +131,9 @@ export const NODE_LIMITS: Readonly<NodeLimits> = {
   applyEntriesMax: 1000,
   applyBytesMax: 4 * MIB,
   commitWritesMax: 10_000,
+  commitBytesMax: 32 * MIB,
   commitTicks: 1,
+  wishedCommitTicks: 1,
   catchupEntries: 5000,
   catchupBytesMax: 64 * MIB,
   followerBytesMax: 256 * MIB,

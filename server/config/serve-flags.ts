@@ -19,6 +19,8 @@ import { choice, duration, flag, optionalUrls, originList, text, urls, whole, wo
 const UINT32_MAX = 0xffff_ffff;
 /** Above this a request would not fit the limits of a log record. */
 const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
+/** A commit of the database is a sync that competes with the log's own. */
+const BATCH_INTERVAL_MS = 5000;
 
 /** Where etcd's members listen for each other. */
 export const DEFAULT_PEER_URL = 'http://localhost:2380';
@@ -62,9 +64,9 @@ export const serveFlags = {
     'dangerous: keep the data, drop all other members. For a cluster that has lost its majority for good',
   ),
   'backend-batch-interval': duration(
-    1000,
+    BATCH_INTERVAL_MS,
     0,
-    'longest time a change waits to be copied from the log into the database; the log alone makes it durable (etcd: 100ms); 0: 1s',
+    'longest time a change waits to be copied from the log into the database; the log alone makes it durable (etcd: 100ms); 0: 5s',
   ),
   'backend-batch-limit': whole(10_000, 0, 10_000_000, 'changes after which they are copied at once; 0: 10000'),
   'quota-backend-bytes': whole(
@@ -181,7 +183,7 @@ export function readServeConfiguration(args: readonly string[], environment: Env
 /** What follows from other flags, and what must not be together. */
 function settle(values: ServeFlags, given: { has(name: string): boolean }): ServeFlags {
   if (values['data-dir'] === '') values['data-dir'] = `${values.name}.etcd`;
-  if (values['backend-batch-interval'] === 0) values['backend-batch-interval'] = 1000;
+  if (values['backend-batch-interval'] === 0) values['backend-batch-interval'] = BATCH_INTERVAL_MS;
   if (values['backend-batch-limit'] === 0) values['backend-batch-limit'] = 10_000;
   if (values['election-timeout'] < 5 * values['heartbeat-interval']) {
     throw new UsageError(

@@ -323,6 +323,21 @@ describe('the backend', () => {
     expect(bench.machine.commits).toHaveLength(1);
   });
 
+  it('commits between ticks when the log has grown by much', () => {
+    const bench = new Bench({ limits: { commitBytesMax: 2000, commitTicks: 1000 } }).lead();
+    const after: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      bench.put('x'.repeat(900), []);
+      bench.settle();
+      after.push(bench.machine.commits.length);
+      if (after.length === 4) bench.machine.finishCommit();
+    }
+    expect(after[0]).toBe(0);
+    expect(after[3]).toBe(1);
+    // The next one is counted from there.
+    expect(after.slice(4)).toEqual([0, 0]);
+  });
+
   it('does not count what is only removed', () => {
     const bench = new Bench({ limits: { commitWritesMax: 3 } }).lead();
     bench.machine.pendingWrites = bench.machine.pendingRemovals = 5;
@@ -335,7 +350,7 @@ describe('the backend', () => {
   });
 
   it('commits for background work at once when nobody writes, else at the tick', () => {
-    const bench = new Bench({ limits: { commitTicks: 3 } }).lead();
+    const bench = new Bench({ limits: { commitTicks: 3, wishedCommitTicks: 3 } }).lead();
     const work = () => {
       bench.node.requestWork();
       bench.rest();
