@@ -38,6 +38,7 @@ export function addSnapshotCommands(program: Command, context: Context): void {
     .usage('<filename> --data-dir <dir> [options]')
     .description('Makes the data directory of a member of a new cluster')
     .option('--data-dir <dir>', 'made, or empty; default: the name + .etcd')
+    .option('--wal-dir <dir>', 'where the log goes: made, or empty; default: in the data directory')
     .option('--name <name>', 'of the member, as in --initial-cluster')
     .option('--initial-cluster <list>', 'members of the new cluster: name=peerURL,...')
     .option('--initial-cluster-token <token>', 'sets apart clusters founded with the same configuration')
@@ -45,6 +46,7 @@ export function addSnapshotCommands(program: Command, context: Context): void {
     .option('--skip-hash-check', 'restore a file without its hash')
     .option('--bump-revision <n>', 'how much to raise the revision (needs --mark-compacted)')
     .option('--mark-compacted', 'count all revisions before the raised one as compacted (needs --bump-revision)')
+    .option('--initial-memory-map-size <bytes>', 'of no effect: the database grows as it must')
     .addHelpText('after', '\nExample:\n  $ rosterctl snapshot restore backup.db --data-dir /var/lib/roster --name a')
     .action((args: string[], flags: RestoreFlags) => restore(context, args, flags));
   program

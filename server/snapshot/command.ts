@@ -15,6 +15,7 @@ const statusFlags = {
 
 const restoreFlags = {
   'data-dir': text('', "where the new member's data goes: made, or empty; default: the member's name + .etcd"),
+  'wal-dir': text('', "where the new member's log goes: made, or empty; default: in the data directory"),
   name: text('default', 'human-readable name of the member, as in --initial-cluster'),
   'initial-cluster': text('', 'members of the new cluster: name=peerURL,...; default: this one alone'),
   'initial-cluster-token': text('etcd-cluster', 'sets apart clusters that were founded with the same configuration'),
@@ -27,6 +28,7 @@ const restoreFlags = {
     'how much to raise the revision, so that no client meets one again that it has seen (needs --mark-compacted)',
   ),
   'mark-compacted': flag(false, 'count all revisions before the raised one as compacted (needs --bump-revision)'),
+  'initial-memory-map-size': whole(0, 0, Number.MAX_SAFE_INTEGER, 'of no effect: the database grows as it must'),
 } as const satisfies FlagTable;
 
 const help = `usage: roster snapshot status FILE [flags]
@@ -83,6 +85,7 @@ async function restore(
   const { identity, revision, facts } = await restoreSnapshot({
     file,
     dataDir,
+    walDir: values['wal-dir'] || undefined,
     name: values.name,
     'initial-cluster': initialCluster,
     'initial-cluster-token': values['initial-cluster-token'],

@@ -32,6 +32,8 @@ export interface RestoreOptions extends InitialFlags {
   readonly file: string;
   /** Made; if it exists, it must be empty. */
   readonly dataDir: string;
+  /** Where the log is to be, under the same rule; default: in the data directory. */
+  readonly walDir?: string | undefined;
   readonly skipHashCheck: boolean;
   /**
    * Added to the revision, and everything before is compacted: clients that have seen later revisions of the old cluster
@@ -66,14 +68,15 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<Restored
   const target = resolve(options.dataDir);
   const file = await SnapshotFile.open(options.file, options);
   try {
-    const made = claim(target);
+    const giveBack = [claim(target, 'data-dir')];
     try {
+      if (options.walDir !== undefined) giveBack.push(claim(resolve(options.walDir), 'wal-dir'));
       const temporary = join(target, TEMPORARY);
       const revision = await build(temporary, file, options, identity);
       moveUp(temporary, target);
       return { identity, revision, facts: file.facts };
     } catch (error) {
-      fs.rmSync(made ? target : join(target, TEMPORARY), { recursive: true, force: true });
+      for (const each of giveBack) each();
       throw error;
     }
   } finally {
@@ -81,20 +84,24 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<Restored
   }
 }
 
-/** Makes the folder, or finds it empty. Returns whether it was made. */
-function claim(target: string): boolean {
-  if (!fs.existsSync(target)) {
-    fs.mkdirSync(target, { recursive: true, mode: 0o700 });
-    return true;
+/** Makes the folder, or finds it empty but for what a new file system has. Returns what leaves it so again. */
+function claim(path: string, flag: string): () => void {
+  if (!fs.existsSync(path)) {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    return () => fs.rmSync(path, { recursive: true, force: true });
   }
-  if (!fs.statSync(target).isDirectory() || fs.readdirSync(target).length > 0) {
-    throw refusal(`data-dir "${target}" not empty or could not be read: a snapshot is restored into a new directory`);
+  const content = () => fs.readdirSync(path).filter((name) => name !== 'lost+found');
+  if (!fs.statSync(path).isDirectory() || content().length > 0) {
+    throw refusal(`${flag} "${path}" not empty or could not be read: a snapshot is restored into a new directory`);
   }
-  return false;
+  return () => {
+    for (const name of content()) fs.rmSync(join(path, name), { recursive: true, force: true });
+  };
 }
 
 async function build(path: string, file: SnapshotFile, options: RestoreOptions, identity: Identity): Promise<number> {
-  const dataDir = openDataDir(path);
+  const { walDir } = options;
+  const dataDir = openDataDir(path, walDir === undefined ? {} : { walDir });
   try {
     const backend = new LmdbBackend({ directory: dataDir.dbPath });
     try {

@@ -4,6 +4,7 @@ import { runScript, type Step, script } from '../e2e/etcdctl-script.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { findPeer } from '../support/peers.ts';
 import { startRoster } from '../support/roster.ts';
+import { expectSameCommands } from '../support/transcripts.ts';
 import { differences, told } from './etcdctl-differences.ts';
 import { mistakes } from './mistakes-script.ts';
 import { rosterctlRun } from './run-ctl.ts';
@@ -53,7 +54,7 @@ describe.skipIf(peers === undefined)('rosterctl says the same of Roster as of et
       // What a status tells is of each server its own.
       const comparable = (blocks: string[]) =>
         blocks.map(told).filter((block) => !/^\$ etcdctl endpoint status/.test(block));
-      expect(comparable(actual).join('\n\n')).toBe(comparable(expected).join('\n\n'));
+      expectSameCommands(comparable(actual), comparable(expected));
     } finally {
       await theirs.stop();
       await ours.stop();

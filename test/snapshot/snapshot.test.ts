@@ -261,6 +261,27 @@ describe('a restore', { timeout: 120_000 }, () => {
     await close();
   });
 
+  it('can put the log elsewhere, and cleans up there too', async () => {
+    const path = await saved(source(10));
+    const [dataDir, walDir] = [join(folder, 'data'), join(folder, 'disk', 'wal')];
+    const damaged = join(folder, 'damaged.db');
+    const bytes = readFileSync(path);
+    bytes[5000]! ^= 1;
+    writeFileSync(damaged, bytes);
+    mkdirSync(join(walDir, 'lost+found'), { recursive: true });
+    await expect(restoreSnapshot(options(damaged, { walDir, skipHashCheck: true }))).rejects.toThrow(RosterError);
+    expect([existsSync(dataDir), readdirSync(walDir)]).toEqual([false, ['lost+found']]);
+    await runSnapshotCommand(['restore', path, '--data-dir', dataDir, '--wal-dir', walDir]);
+    expect(readdirSync(walDir)).toContain('lost+found');
+    expect(readdirSync(walDir).length).toBeGreaterThan(1);
+    const { machine, recovered, close } = await open();
+    expect([machine.store.revision, recovered.prevIndex]).toEqual([12, 1]);
+    await close();
+    const used = options(path, { walDir, dataDir: join(folder, 'other') });
+    await expect(restoreSnapshot(used)).rejects.toThrow(`wal-dir "${walDir}" not empty`);
+    expect(existsSync(used.dataDir)).toBe(false);
+  });
+
   it('refuses flags that contradict each other, and a directory in use', async () => {
     const path = await saved(source(10));
     const restore = (...more: string[]) =>
