@@ -18,10 +18,11 @@ function randomPut(): Uint8Array {
 }
 
 /**
- * What a cluster gets before its puts are measured for the first time. Roster's program is compiled while it runs, by use:
- * a lone client alone, the case that profits most, would need a minute for that.
+ * What a cluster gets before its puts are measured for the first time. Roster's program is compiled while it runs, by use,
+ * and stores run for months; a lone client alone, the case that profits most, would need minutes for that. Measured with
+ * three members on a busy machine: processor time of one client's put 1.7 ms after 5 s of 100 clients, 1.0 ms after 60 s.
  */
-export const WARM_UP = { clients: 100, seconds: 5 } as const;
+export const WARM_UP = { clients: 100, seconds: 20 } as const;
 
 export async function warmUp({ members }: ClusterUnderTest, seconds: number = WARM_UP.seconds): Promise<void> {
   const ports = members.map(({ port }) => port);

@@ -11,6 +11,8 @@ import { loadSeconds, type Section, together } from './section.ts';
 const CLIENTS = 100;
 /** Of the open loop: what both can do easily. */
 const OPEN_PER_SECOND = 2000;
+/** A quick look at the suite, of short runs, has a shorter warm-up too. */
+const WARM_UP_RUNS_MAX = 4;
 /** So that large values do not fill the disk. */
 const LARGE_KEY_SPACE = 1000;
 
@@ -52,7 +54,8 @@ function putSection(nodes: number): Section {
     estimateSeconds: (scale) => loadSeconds(scale, scale.clients.length, nodes) + 2 * WARM_UP.seconds,
     run: (run) =>
       together(run, nodes, async (clusters) => {
-        for (const cluster of clusters) await warmUp(cluster, Math.min(WARM_UP.seconds, run.scale.seconds));
+        const seconds = Math.min(WARM_UP.seconds, WARM_UP_RUNS_MAX * run.scale.seconds);
+        for (const cluster of clusters) await warmUp(cluster, seconds);
         for (const clients of run.scale.clients) await compare(run, clusters, putCase(nodes, clients, VALUE_BYTES));
       }),
   };
