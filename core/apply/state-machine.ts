@@ -61,6 +61,7 @@ import { type Applied, nothingApplied, writeApplied } from './applied.ts';
 import { applyAuthRequest } from './auth-requests.ts';
 import { deleteRangeOp, putOp } from './changes.ts';
 import { ChildrenReader, type ChildrenRequest } from './children-reader.ts';
+import { CompactionPace } from './compaction-pace.ts';
 import { LEASE_BYTES } from './cost.ts';
 import { Hashes } from './hashes.ts';
 import { headerAt } from './header.ts';
@@ -78,20 +79,6 @@ import { clearSnapshotMark, type SnapshotMark } from './snapshot-mark.ts';
 import { Snapshots } from './snapshots.ts';
 import { type OpenState, type RestoredState, restoreState, type State } from './state.ts';
 import { applyTxn, readTxn } from './txn.ts';
-
-/** Old revisions removed per slice of compaction: well under a millisecond, so that traffic hardly notices. */
-export const COMPACTION_SLICE_REVISIONS = 200;
-/**
- * With so many revisions removed since the last commit, compaction waits for the next: it is far quicker than any disk.
- * Beside traffic that is one commit a second, small enough to be one batch (BATCH_ROWS_MAX of server/disk) together with
- * the rows of some hundred writes. Measured beside 500 puts a second, their p99 against idle: 1.1-1.3 times with 3,500,
- * 2.6 with 10,000, 2.4-3.4 with 20,000, 90 without a limit.
- */
-export const COMPACTION_REMOVALS_PER_COMMIT = 3000;
-/** The same while somebody waits for it: at once, not with the next commit that is due. */
-export const AWAITED_REMOVALS_PER_COMMIT = 20_000;
-/** Who writes more than that leaves more behind: of each of his writes so many are removed. */
-const REMOVALS_PER_WRITE = 2;
 
 export interface StateMachineOptions {
   state: State;
@@ -129,21 +116,21 @@ export class StateMachine implements Machine {
   readonly #membershipLimits: MembershipLimits;
   readonly #snapshots: Snapshots;
   readonly #hashes = new Hashes();
+  readonly #compaction = new CompactionPace({
+    state: () => this.#state,
+    commit: (done) => this.commit(done),
+    onWork: () => this.onWork?.(),
+    onUnderWay: (underWay) => this.onCompaction?.(underWay),
+  });
   #state: State;
   #applied: Applied = nothingApplied();
   #snapshotMark: SnapshotMark | undefined;
   /** The index that the last call of commit recorded. */
   #recordedIndex = 0;
-  #compacting = false;
-  /** Of the writes that wait for the next commit. */
-  #pendingRemovals = 0;
-  /** Readers under which compaction must not remove anything. */
-  #holds = 0;
   /** What {@link work} does, by turns, so that none of it holds up the others. */
   readonly #background: readonly { waiting(): boolean; work(): void }[];
   #workTurn = 0;
-  #whenCompacted: ((error?: Error) => void)[] = [];
-  readonly #source: StoreSource = { store: () => this.store, hold: () => this.#hold() };
+  readonly #source: StoreSource = { store: () => this.store, hold: () => this.#compaction.hold() };
 
   /** See createStateMachine. On a backend that is not empty, {@link restore} must be run to its end first. */
   constructor(options: StateMachineOptions) {
@@ -163,7 +150,7 @@ export class StateMachine implements Machine {
     });
     this.#background = [
       { waiting: () => this.#snapshots.waiting, work: () => this.#snapshots.work() },
-      { waiting: () => this.#compacting && this.#mayCompact, work: () => this.#compactSlice() },
+      { waiting: () => this.#compaction.waiting, work: () => this.#compaction.work() },
       { waiting: () => this.hub.waiting, work: () => void this.hub.work() },
       { waiting: () => this.#hashes.waiting, work: () => this.#hashes.work(this.#state) },
     ];
@@ -254,12 +241,11 @@ export class StateMachine implements Machine {
   }
 
   get pendingRemovals(): number {
-    return this.#pendingRemovals;
+    return this.#compaction.pendingRemovals;
   }
 
   get commitWish(): CommitWish {
-    if (!this.#compacting || this.#holds > 0 || this.#mayCompact) return 'none';
-    return this.#whenCompacted.length > 0 ? 'now' : 'due';
+    return this.#compaction.commitWish;
   }
 
   commit(done: (error?: Error) => void): void {
@@ -267,9 +253,8 @@ export class StateMachine implements Machine {
       writeApplied(this.backend, this.#applied);
       this.#recordedIndex = this.#applied.index;
     }
-    this.#pendingRemovals = 0;
     this.backend.commit(done);
-    if (this.#compacting && this.#mayCompact) this.onWork?.();
+    this.#compaction.committing();
   }
 
   expiredLeases(limit: number): bigint[] {
@@ -328,7 +313,7 @@ export class StateMachine implements Machine {
 
   /** Whether a compaction has old revisions yet to remove. */
   get compacting(): boolean {
-    return this.#compacting;
+    return this.#compaction.underWay;
   }
 
   /** Bytes of all rows that grow with use, history included: what the quota is about. */
@@ -367,10 +352,7 @@ export class StateMachine implements Machine {
   /** Calls `done` when everything that a compaction at `revision`, already applied, frees is gone from the disk. */
   whenCompacted(revision: number, done: (error?: Error) => void): void {
     assert(revision <= this.store.compactRevision, 'the compaction has been applied');
-    if (this.#compacting) {
-      this.#whenCompacted.push(done);
-      this.onWork?.();
-    } else this.commit(done);
+    this.#compaction.whenDone(done);
   }
 
   /** See KvHash; `revision` 0 is the current one. Compacted, FutureRev, RequestTooManyRequests. */
@@ -390,21 +372,6 @@ export class StateMachine implements Machine {
 
   // ---- inner
 
-  get #mayCompact(): boolean {
-    if (this.#holds > 0) return false;
-    const writes = this.backend.pendingWrites - this.#pendingRemovals;
-    const least = this.#whenCompacted.length > 0 ? AWAITED_REMOVALS_PER_COMMIT : COMPACTION_REMOVALS_PER_COMMIT;
-    return this.#pendingRemovals < Math.max(least, REMOVALS_PER_WRITE * writes);
-  }
-
-  #hold(): () => void {
-    this.#holds++;
-    return () => {
-      this.#holds--;
-      if (this.#holds === 0 && this.#compacting) this.onWork?.();
-    };
-  }
-
   #addHash(add: () => void): void {
     add();
     this.onWork?.();
@@ -423,8 +390,7 @@ export class StateMachine implements Machine {
     this.membership.restore(this.backend);
     this.auth.restore(this.backend);
     this.alarms.restore(this.backend);
-    // An interrupted compaction goes on; a finished one costs one look.
-    this.#compacting = true;
+    this.#compaction.resume();
   }
 
   #replaceState(state: State, restored: RestoredState): void {
@@ -495,10 +461,7 @@ export class StateMachine implements Machine {
   #compact({ revision }: CompactionRequest): CompactionResponse | RosterError {
     const refusal = this.store.compact(revision);
     if (refusal !== undefined) return rosterError(refusal);
-    const idle = !this.#compacting && !this.hub.waiting;
-    this.#compacting = true;
-    this.onCompaction?.(true);
-    if (idle) this.onWork?.();
+    this.#compaction.begin();
     return { header: headerAt(this.store.revision) };
   }
 
@@ -529,20 +492,5 @@ export class StateMachine implements Machine {
       writer.end();
     }
     return { header: headerAt(this.store.revision) };
-  }
-
-  #compactSlice(): void {
-    const before = this.backend.pendingWrites;
-    const done = this.store.compactSlice(COMPACTION_SLICE_REVISIONS);
-    this.#pendingRemovals += this.backend.pendingWrites - before;
-    if (!done) return;
-    this.#compacting = false;
-    this.onCompaction?.(false);
-    const waiting = this.#whenCompacted;
-    if (waiting.length === 0) return;
-    this.#whenCompacted = [];
-    this.commit((error) => {
-      for (const tell of waiting) tell(error);
-    });
   }
 }

@@ -4,11 +4,11 @@
  */
 import { GrpcStatus, otherError } from '../errors.ts';
 import { assert } from '../util/assert.ts';
-import { fromByteString, toByteString } from '../util/bytes.ts';
+import { fromByteString } from '../util/bytes.ts';
 import type { Backend } from './backend.ts';
 import type { Generation, KeyIndex } from './key-index.ts';
 import type { KeySpace } from './key-space.ts';
-import { isRevisionKey, parseRevision, revisionKey, tombstoneKey } from './revision.ts';
+import { revisionIn, revisionKey, tombstoneKey } from './revision.ts';
 import { SupersededRows } from './superseded-rows.ts';
 
 /** etcd's names in the `meta` bucket; the values are revisions in the layout of revision.ts. */
@@ -163,10 +163,10 @@ export class Compaction {
   #mark(name: string): number {
     const value = this.#backend.get('meta', name);
     if (value === undefined) return NEVER_COMPACTED;
-    const mark = toByteString(value);
-    if (!isRevisionKey(mark)) {
+    const mark = revisionIn(value);
+    if (mark === undefined) {
       throw otherError(GrpcStatus.DATA_LOSS, `the store is damaged: its ${name} is not a revision`);
     }
-    return parseRevision(mark).main;
+    return mark.main;
   }
 }

@@ -52,29 +52,19 @@ export function isTombstoneKey(key: ByteString): boolean {
   return key.length > REVISION_BYTES;
 }
 
-/** Whether `key` is one that {@link revisionKey} or {@link tombstoneKey} makes. */
-export function isRevisionKey(key: ByteString): boolean {
-  const { length } = key;
-  if (length !== REVISION_BYTES && (length !== REVISION_BYTES + 1 || !key.endsWith(TOMBSTONE_MARK))) return false;
-  // `main` below 2^53, `sub` below 2^32.
-  return key.charCodeAt(8) === UNDERSCORE && key < '\0\x20' && key.startsWith('\0\0\0\0', 9);
-}
-
-/** The revision that bytes `start..end` spell as a backend key does; undefined when they do not. */
-export function revisionIn(bytes: Uint8Array, start: number, end: number): Revision | undefined {
+/**
+ * The revision that bytes `start..end` spell as {@link revisionKey} or {@link tombstoneKey} does; undefined when they do
+ * not, wherever they come from.
+ */
+export function revisionIn(bytes: Uint8Array, start = 0, end = bytes.length): Revision | undefined {
   const length = end - start;
   if (length !== REVISION_BYTES && (length !== REVISION_BYTES + 1 || bytes[end - 1] !== TOMBSTONE_BYTE))
     return undefined;
   if (bytes[start + 8] !== UNDERSCORE || uint32At(bytes, start + 9) !== 0) return undefined;
   const high = uint32At(bytes, start);
-  // As `isRevisionKey` has it.
+  // `main` is below 2^53.
   if (high >= 2 ** 21) return undefined;
   return { main: high * TWO_32 + uint32At(bytes, start + 4), sub: uint32At(bytes, start + 13) };
-}
-
-/** The main revision that bytes from outside spell as a backend key does; undefined when they do not. */
-export function revisionOf(key: ByteString): number | undefined {
-  return isRevisionKey(key) ? parseRevision(key).main : undefined;
 }
 
 /** The revision a backend key (or the value of a compaction mark) spells. */

@@ -7,7 +7,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { decodeRows, placeOf, type StateRow } from '../../core/apply/state-rows.ts';
 import { GrpcStatus, otherError, RosterError } from '../../core/errors.ts';
 import { BUCKETS } from '../../core/mvcc/backend.ts';
-import { revisionOf } from '../../core/mvcc/revision.ts';
+import { revisionIn } from '../../core/mvcc/revision.ts';
 import { type ByteString, fromByteString } from '../../core/util/bytes.ts';
 import { crc32c } from '../../core/util/crc32.ts';
 import { systemCode } from '../disk/disk-error.ts';
@@ -120,9 +120,9 @@ export async function snapshotStatus(path: string): Promise<SnapshotStatus> {
 /** The revision that a row tells of: its own, or that of a compaction, which may have taken the newest rows. */
 function revisionTold({ bucket, key, value }: StateRow): number {
   const name = BUCKETS[bucket];
-  if (name === 'key') return revisionOf(key) ?? 0;
+  if (name === 'key') return revisionIn(fromByteString(key))?.main ?? 0;
   if (name !== 'meta' || !/^(?:scheduled|finished)CompactRev$/.test(key)) return 0;
-  return revisionOf(Buffer.from(value).toString('latin1')) ?? 0;
+  return revisionIn(value)?.main ?? 0;
 }
 
 /** The hash of core/mvcc/backend-hash.ts, of rows that pass by. */

@@ -6,7 +6,7 @@ import type { StateRow } from '../../core/apply/state-rows.ts';
 import { GrpcStatus, otherError, rosterError } from '../../core/errors.ts';
 import { BUCKETS } from '../../core/mvcc/backend.ts';
 import { keyOfPair } from '../../core/mvcc/pairs.ts';
-import { isTombstoneKey, parseRevision, revisionOf } from '../../core/mvcc/revision.ts';
+import { isTombstoneKey, parseRevision, revisionIn } from '../../core/mvcc/revision.ts';
 import { type ByteString, fromByteString } from '../../core/util/bytes.ts';
 import { crc32c } from '../../core/util/crc32.ts';
 import { SnapshotFile } from './file.ts';
@@ -57,8 +57,7 @@ async function survey(path: string): Promise<Survey> {
       last = Math.max(last, main);
       older.push({ key: keyOfPair(value), main, sub });
     } else if (name === 'meta' && /^(?:scheduled|finished)CompactRev$/.test(key)) {
-      const told = revisionOf(Buffer.from(value).toString('latin1')) ?? 0;
-      compactRevision = Math.max(compactRevision, told);
+      compactRevision = Math.max(compactRevision, revisionIn(value)?.main ?? 0);
     }
   });
   for (const { key, main, sub } of older) if (main <= compactRevision) newest.set(key, { main, sub });

@@ -3,7 +3,7 @@ import {
   AWAITED_REMOVALS_PER_COMMIT,
   COMPACTION_REMOVALS_PER_COMMIT,
   COMPACTION_SLICE_REVISIONS,
-} from '../../core/apply/state-machine.ts';
+} from '../../core/apply/compaction-pace.ts';
 import { RosterError } from '../../core/errors.ts';
 import { defaults } from '../../core/wire/binary.ts';
 import * as m from '../../core/wire/messages.ts';
