@@ -166,7 +166,8 @@ function tell(name: ServerName, phase: string, now: PutLatencies, idle?: PutLate
   const indent = ''.padEnd(22);
   if (now.loop !== undefined)
     console.log(
-      `${indent} turns of the event loop: p99.9 ${now.loop.p999Ms.toFixed(1)} ms, longest ${now.loop.maxMs.toFixed(0)} ms`,
+      `${indent} turns of the event loop: p99.9 ${now.loop.p999Ms.toFixed(1)} ms, longest ${now.loop.maxMs.toFixed(0)} ms; ` +
+        `${now.loop.fullCollections} garbage collections of the whole heap`,
     );
   if (now.listed === undefined) return;
   const { lists, bytes, seconds, longestSeconds } = now.listed;

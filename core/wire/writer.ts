@@ -40,6 +40,12 @@ export class BackwardWriter {
     return result;
   }
 
+  /** What was written, after `headroom` bytes that the caller fills: lent until the next reset. */
+  lend(headroom: number): Uint8Array {
+    this.#take(headroom);
+    return this.#bytes.subarray(this.#at);
+  }
+
   /** An unsigned integer below 2^32. */
   uint32(value: number): void {
     if (value < 0x80) {

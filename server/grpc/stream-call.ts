@@ -2,7 +2,7 @@
 import type { RosterError } from '../../core/errors.ts';
 import { GrpcStatus } from '../../core/errors.ts';
 import { allocateBytes } from '../../core/util/bytes.ts';
-import { encode } from '../../core/wire/binary.ts';
+import { encodeLent } from '../../core/wire/binary.ts';
 import type { CloseReason, Http2Stream } from '../http2/stream.ts';
 import { Copies } from '../rpc/copies.ts';
 import type { Responder, StreamHandler, StreamMethod } from '../rpc/service.ts';
@@ -100,7 +100,7 @@ export class StreamCall extends Call {
     if (this.over) return true;
     if (!this.stream.headersSent) this.stream.sendHeaders(RESPONSE_HEADERS);
     if (response instanceof Copies) return this.#sendCopies(response);
-    return this.stream.sendData(prefixed(encode(this.#method.response, response, PREFIX_BYTES)));
+    return this.stream.sendLent(prefixed(encodeLent(this.#method.response, response, PREFIX_BYTES)));
   }
 
   #sendCopies(copies: Copies): boolean {

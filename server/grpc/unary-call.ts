@@ -98,7 +98,7 @@ export class UnaryCall extends Call {
     stream.sendHeaders(RESPONSE_HEADERS);
     stream.sendData(prefix);
     reply.begin({
-      write: (piece) => this.over || stream.sendData(piece),
+      write: (piece) => this.over || stream.sendLent(piece),
       end: () => {
         if (!this.over) this.finish(GrpcStatus.OK, '');
       },

@@ -11,7 +11,7 @@ const BUFFER_BYTES_MIN = 1024;
  * A buffer of this size that is full is handed over. With 10,000 watchers of one key on 100 connections, 33 kB for each,
  * that delivers a third more events each second than one write at the end of the turn, for the same processor time.
  */
-const BUFFER_BYTES_MAX = 16 * 1024;
+export const BUFFER_BYTES_MAX = 16 * 1024;
 /** Payloads from this size on are handed to the socket as they are instead of copied. */
 export const REFERENCE_BYTES_MIN = 8 * 1024;
 

@@ -3,10 +3,11 @@
  * Owns the stream's state and its queue of output; reads no frames and writes none but through the Sender.
  */
 import { assert } from '../../core/util/assert.ts';
-import { ErrorCode, FRAME_BYTES_MAX, FrameType } from './frames.ts';
+import { allocateBytes } from '../../core/util/bytes.ts';
+import { ErrorCode, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameType } from './frames.ts';
 import type { HeaderField, RequestHeaders } from './header-list.ts';
 import { encodeHeaderBlock } from './hpack.ts';
-import { REFERENCE_BYTES_MIN } from './output.ts';
+import { BUFFER_BYTES_MAX, REFERENCE_BYTES_MIN } from './output.ts';
 import type { Sender } from './sender.ts';
 
 /** Why a stream is over. `code` is the HTTP/2 error code; `complete` means both sides have said all they had to. */
@@ -40,6 +41,9 @@ export interface StreamOwner {
   /** The stream is over; `reset` when an RST_STREAM of ours ended it. */
   closed(stream: Http2Stream, reason: CloseReason, reset: boolean): void;
 }
+
+/** Of a frame that is copied: it fits the output's buffer, which is used again once the socket has taken it. */
+const COPIED_BYTES_MAX = BUFFER_BYTES_MAX - FRAME_HEADER_BYTES;
 
 const COMPLETE: CloseReason = Object.freeze({ by: 'complete', code: ErrorCode.NO_ERROR });
 const SILENT: StreamEvents = Object.freeze({ data() {}, end() {}, drain() {}, close() {} });
@@ -153,6 +157,23 @@ export class Http2Stream {
       this.#ended = true;
     }
     return this.#enqueue(sent === 0 ? chunk : chunk.subarray(sent));
+  }
+
+  /** As {@link sendData}, but the chunk stays the caller's: what has to wait is copied, what has not goes at once. */
+  sendLent(chunk: Uint8Array): boolean {
+    if (this.closed) return true;
+    let sent = 0;
+    while (sent < chunk.length) {
+      const bytes = Math.min(chunk.length - sent, this.sendWindow, this.#sender.window, COPIED_BYTES_MAX);
+      const room = bytes > 0 ? this.room(bytes) : undefined;
+      if (room === undefined) break;
+      room.set(chunk.subarray(sent, sent + bytes));
+      sent += bytes;
+    }
+    if (sent === chunk.length) return true;
+    const rest = allocateBytes(chunk.length - sent);
+    rest.set(chunk.subarray(sent));
+    return this.sendData(rest);
   }
 
   /**

@@ -3,7 +3,6 @@
  * a look into its pairs. Owns memory for one piece of an answer, which is used again.
  */
 import { assert } from '../../core/util/assert.ts';
-import { allocateBytes } from '../../core/util/bytes.ts';
 
 /** Field 2 of etcdserverpb.RangeResponse, a message. */
 const KVS_TAG = 0x12;
@@ -30,10 +29,9 @@ export class EncodedPairs {
     this.#length = at + pair.length;
   }
 
-  /** What was added since the last call, in memory of its own. */
+  /** What was added since the last call: lent until the next pair is added. */
   take(): Uint8Array {
-    const piece = allocateBytes(this.#length);
-    piece.set(this.#bytes.subarray(0, this.#length));
+    const piece = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
     if (this.#bytes.length > KEPT_BYTES_MAX) this.#bytes = new Uint8Array(BYTES_MIN);
     return piece;

@@ -6,7 +6,7 @@ import type { RosterError } from '../../core/errors.ts';
 
 /** Where the pieces go. */
 export interface PieceSink {
-  /** Takes the next bytes of the message. False: hold back until `drained`. */
+  /** Takes the next bytes of the message, which stay the caller's. False: hold back until `drained`. */
   write(piece: Uint8Array): boolean;
   /** All bytes have been written. */
   end(): void;

@@ -19,8 +19,9 @@ export interface CallContext {
   /** Runs `listener` once when the call is cancelled (deadline included); at once if it already is. */
   onCancel(listener: () => void): void;
   /**
-   * Whether what is answered is only ever turned into bytes: then a PiecedReply (pieced-reply.ts) may stand for the response
-   * of a unary method, and in a stream a message that has its encoding (encoded.ts) and nothing else.
+   * Whether what is answered is turned into bytes at once, and into nothing else: then a PiecedReply (pieced-reply.ts) may
+   * stand for the response of a unary method, and in a stream a message that has its encoding (encoded.ts) and nothing
+   * else, lent until `send` returns.
    */
   readonly takesPieces?: boolean;
   /** The common name in the verified certificate of the client that speaks to this door itself. */

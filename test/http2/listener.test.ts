@@ -180,37 +180,43 @@ describe('one port', () => {
 });
 
 describe('a client that reads late', () => {
-  it('gets every byte as it was written, although buffers are used again', async () => {
-    const streams: Http2Stream[] = [];
-    const { port } = await listen({
-      http2: {
-        onStream: (stream) => {
-          record(stream);
-          streams.push(stream);
+  it.each([false, true])(
+    'gets every byte as it was written, although buffers are used again (lent: %s)',
+    async (lent) => {
+      const streams: Http2Stream[] = [];
+      const { port } = await listen({
+        http2: {
+          onStream: (stream) => {
+            record(stream);
+            streams.push(stream);
+          },
         },
-      },
-    });
-    const { socket, text } = socketTo(port);
-    socket.pause();
-    const wide: [number, number][] = [[Setting.INITIAL_WINDOW_SIZE, 2 ** 31 - 1]];
-    socket.write(Buffer.concat([PREFACE, settings(wide), windowUpdate(0, 2 ** 30), headers(1)]));
-    await until(() => streams.length === 1);
-    const stream = streams[0]!;
-    stream.sendHeaders([[':status', '200']]);
-    // Far more than the system's buffers hold, in writes of their own, small enough to be copied.
-    const count = 20_000;
-    for (let i = 0; i < count; i++) {
-      stream.sendData(Buffer.from(`<${i}>`.padEnd(1_000, '.')));
-      if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
-    expect(stream.queuedBytes).toBeGreaterThan(0);
-    stream.sendData(Buffer.from('THE END'), true);
-    socket.resume();
-    await until(() => text().includes('THE END'));
-    const numbers = [...text().matchAll(/<(\d+)>/g)].map((match) => Number(match[1]));
-    expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
-    socket.destroy();
-  });
+      });
+      const { socket, text } = socketTo(port);
+      socket.pause();
+      const wide: [number, number][] = [[Setting.INITIAL_WINDOW_SIZE, 2 ** 31 - 1]];
+      socket.write(Buffer.concat([PREFACE, settings(wide), windowUpdate(0, 2 ** 30), headers(1)]));
+      await until(() => streams.length === 1);
+      const stream = streams[0]!;
+      stream.sendHeaders([[':status', '200']]);
+      // Far more than the system's buffers hold, in writes of their own, small enough to be copied.
+      const count = 20_000;
+      const memory = Buffer.alloc(1_000);
+      for (let i = 0; i < count; i++) {
+        memory.write(`<${i}>`.padEnd(memory.length, '.'));
+        if (lent) stream.sendLent(memory);
+        else stream.sendData(Buffer.from(memory));
+        if (i % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect(stream.queuedBytes).toBeGreaterThan(0);
+      stream.sendData(Buffer.from('THE END'), true);
+      socket.resume();
+      await until(() => text().includes('THE END'));
+      const numbers = [...text().matchAll(/<(\d+)>/g)].map((match) => Number(match[1]));
+      expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i));
+      socket.destroy();
+    },
+  );
 });
 
 describe('limits', () => {

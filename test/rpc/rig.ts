@@ -8,8 +8,9 @@ import { nodeConfig } from '../../core/node/world.ts';
 import { ConfState, type Message, MessageType, newMessage } from '../../core/raft/messages.ts';
 import { crc32 } from '../../core/util/crc32.ts';
 import { Prng } from '../../core/util/prng.ts';
-import { defaults } from '../../core/wire/binary.ts';
+import { decode, defaults, encode } from '../../core/wire/binary.ts';
 import type * as m from '../../core/wire/messages.ts';
+import type { MessageType as WireType } from '../../core/wire/schema.ts';
 import { type RpcContext, rpcContext } from '../../server/rpc/context.ts';
 import { allMethods } from '../../server/rpc/methods.ts';
 import type { CallContext, Method, Responder, StreamHandler } from '../../server/rpc/service.ts';
@@ -139,7 +140,7 @@ export class Rig {
   open(path: string, metadata: Record<string, string> = {}, takesPieces = false): Stream {
     const method = this.#method(path);
     if (method.kind !== 'stream') throw new Error(`${path} is no stream`);
-    const stream = new Stream();
+    const stream = new Stream(takesPieces ? method.response : undefined);
     stream.handler = method.open({ ...callContext(metadata), takesPieces }, stream);
     this.settle();
     return stream;
@@ -197,9 +198,16 @@ export class Stream implements Responder<object> {
   readonly sent: object[] = [];
   /** How it ended: 'ok' or the code; `undefined` while it is open. */
   ended: string | undefined;
+  readonly #type: WireType<object> | undefined;
+
+  /** With a type it makes bytes of each response at once, since their memory may be lent. */
+  constructor(type?: WireType<object>) {
+    this.#type = type;
+  }
 
   send(response: object): boolean {
-    this.sent.push(response);
+    const type = this.#type;
+    this.sent.push(type === undefined ? response : decode(type, encode(type, response)));
     return true;
   }
 

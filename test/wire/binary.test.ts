@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GrpcStatus, RosterError } from '../../core/errors.ts';
-import { decode, defaults, encode } from '../../core/wire/binary.ts';
+import { decode, defaults, encode, encodeLent } from '../../core/wire/binary.ts';
 import { withEncoded } from '../../core/wire/encoded.ts';
 import {
   Compare,
@@ -102,6 +102,16 @@ describe('encode', () => {
     const bytes = encode(PutRequest, { key: 'k' }, 5);
     expect(bytes).toHaveLength(8);
     expect(toHex(bytes.subarray(5))).toBe('0a016b');
+  });
+
+  it('lends the same bytes, until the next message', () => {
+    for (const size of [3, 65_530, 3_000_000]) {
+      const message = { key: 'k', value: new Uint8Array(size).fill(7) };
+      const own = encode(PutRequest, message, 5);
+      const lent = encodeLent(PutRequest, message, 5);
+      expect(toHex(lent.subarray(5))).toBe(toHex(own.subarray(5)));
+      expect(encodeLent(PutRequest, { key: 'x' }).buffer === lent.buffer).toBe(size < 2 ** 20);
+    }
   });
 
   it('writes messages larger than its scratch buffer, and gives each its own memory', () => {
