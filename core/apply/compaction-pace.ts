@@ -2,9 +2,8 @@
  * When old revisions are removed: in slices, so many before each commit of the backend, none under a reader that holds
  * them. Owns that pace and who waits for the end; which rows go, and in which order, is core/mvcc's matter.
  */
-import type { Backend } from '../mvcc/backend.ts';
-import type { MvccStore } from '../mvcc/store.ts';
 import type { CommitWish } from '../node/machine.ts';
+import type { State } from './state.ts';
 
 /** Old revisions removed per slice of compaction: well under a millisecond, so that traffic hardly notices. */
 export const COMPACTION_SLICE_REVISIONS = 200;
@@ -24,7 +23,7 @@ type Done = (error?: Error) => void;
 
 export interface CompactionPaceOptions {
   /** The state in force. */
-  readonly state: () => { readonly backend: Backend; readonly store: MvccStore };
+  readonly state: () => Pick<State, 'backend' | 'store'>;
   /** Makes it durable. */
   readonly commit: (done: Done) => void;
   /** {@link CompactionPace.work} has something to do again. */

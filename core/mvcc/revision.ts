@@ -67,7 +67,7 @@ export function revisionIn(bytes: Uint8Array, start = 0, end = bytes.length): Re
   return { main: high * TWO_32 + uint32At(bytes, start + 4), sub: uint32At(bytes, start + 13) };
 }
 
-/** The revision a backend key (or the value of a compaction mark) spells. */
+/** The revision that a backend key spells, which is known to be one. */
 export function parseRevision(key: ByteString): Revision {
   assert(key.length >= REVISION_BYTES && key.charCodeAt(8) === UNDERSCORE, 'a revision key has 17 bytes or 18');
   return { main: integerAt(key, 0), sub: integerAt(key, 9) };

@@ -11,7 +11,7 @@ import type { CallContext, Responder, StreamHandler } from './service.ts';
 /** What is sent, a piece at a time. */
 export interface Pieces<Res extends object> {
   readonly held: HeldStore;
-  /** The next piece, if there is something to send already. */
+  /** The next piece, if there is something to send already. It may be lent, until the next call. */
   next(): Res | undefined | RosterError;
   /** Whether what `next` has given is the last. */
   readonly done: boolean;
